@@ -1,0 +1,165 @@
+//! The objects of the catalog: plain values that serialise.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The key of an object inside its kind: database and name in lower case for look-up, as written for display.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectKey {
+    /// Lower case.
+    pub database: String,
+    /// Lower case.
+    pub name: String,
+}
+
+impl ObjectKey {
+    pub fn new(database: &str, name: &str) -> Self {
+        Self { database: database.to_lowercase(), name: name.to_lowercase() }
+    }
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.database, self.name)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// As written.
+    pub name: String,
+    pub location: Option<String>,
+    pub comment: Option<String>,
+    pub created_ms: i64,
+}
+
+/// A table, external or managed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Unique for the life of the server, also across drop and create.
+    pub id: String,
+    pub database: String,
+    /// As written.
+    pub name: String,
+    pub kind: TableKind,
+    /// Data columns, without partition columns that are directories (Hive tables).
+    pub columns: Vec<Column>,
+    /// Partition columns in order. For a managed table they are also in `columns`; for a Hive table they are not.
+    pub partition_columns: Vec<Column>,
+    /// Declared, not enforced.
+    #[serde(default)]
+    pub primary_key: Vec<String>,
+    /// Upper case: PARQUET, CSV, TEXTFILE, JSON; managed tables: DELTA.
+    pub format: String,
+    /// As written by the user for an external table; the directory for a managed one.
+    pub location: String,
+    pub comment: Option<String>,
+    /// TBLPROPERTIES, in the order and case written.
+    pub properties: Vec<(String, String)>,
+    /// OPTIONS and ROW FORMAT as option keys, in the order written.
+    pub options: Vec<(String, String)>,
+    /// Partitions with a location of their own (ALTER TABLE ADD PARTITION .. LOCATION): `dt=2026-01-01` -> location.
+    #[serde(default)]
+    pub partition_locations: BTreeMap<String, String>,
+    /// The columns were inferred from the files, not declared.
+    #[serde(default)]
+    pub inferred: bool,
+    pub created_ms: i64,
+    pub owner: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableKind {
+    External,
+    Managed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// As written.
+    pub name: String,
+    /// The SQL type as written in DDL or as `engine::types::sql_name` prints it.
+    pub sql_type: String,
+    pub nullable: bool,
+    pub comment: Option<String>,
+}
+
+/// A view: SQL text, planned again whenever it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    pub database: String,
+    pub name: String,
+    /// The query as written.
+    pub sql: String,
+    /// Column names given in CREATE VIEW v (a, b).
+    pub column_names: Vec<String>,
+    /// The columns when it was created, for listings.
+    pub columns: Vec<Column>,
+    /// The database that was current at creation: unqualified names resolve there.
+    pub search_database: String,
+    pub comment: Option<String>,
+    pub created_ms: i64,
+    pub owner: String,
+}
+
+/// A model with its versions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    pub id: String,
+    pub database: String,
+    pub name: String,
+    pub model_type: String,
+    /// Options as written.
+    pub options: Vec<(String, String)>,
+    /// The training query as written.
+    pub query: String,
+    /// The version that queries use.
+    pub default_version: u64,
+    pub versions: Vec<ModelVersion>,
+    pub created_ms: i64,
+    pub owner: String,
+}
+
+/// One trained version. The artefact lies in the models directory under `<id>/<version>`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelVersion {
+    pub version: u64,
+    pub trained_ms: i64,
+    pub train_seconds: f64,
+    /// Metrics by name (`rmse`, `mae`), and counts (`rows_train`, `rows_eval`, `rows_eval_dropped`).
+    pub metrics: BTreeMap<String, f64>,
+    /// Effective parameters after defaults, for DESCRIBE MODEL.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// A user with verifiers; the password itself is nowhere.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub name: String,
+    pub admin: bool,
+    /// argon2id, PHC text.
+    pub argon2: Option<String>,
+    /// `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>`, as PostgreSQL stores it.
+    pub scram: Option<String>,
+    pub created_ms: i64,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("name", &self.name).field("admin", &self.admin).finish_non_exhaustive()
+    }
+}
+
+/// A secret: where its value is found, never the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    pub name: String,
+    pub source: SecretSource,
+    pub created_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretSource {
+    Env(String),
+    File(String),
+}

@@ -1,0 +1,1 @@
+//! The one module that decides which types leave the server.

@@ -1,0 +1,1 @@
+//! SQL type names and Arrow types.

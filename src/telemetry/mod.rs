@@ -1,0 +1,3 @@
+//! Logs, metrics, named tasks and ordered shutdown.
+
+pub mod task;
