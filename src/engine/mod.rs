@@ -1,17 +1,107 @@
 //! Sessions and the one dispatcher: parse, plan, authorise, limit, execute. Every door comes here.
+//!
+//! ```text
+//! text -> parser -> Statement -> authorise -> Planning -> plan -> CPU threads -> edge types -> door
+//!                                               |  pins each table once
+//!                                               '- names without regard to case
+//! ```
 
+mod ddl;
+mod ddl_text;
+pub mod dispatch;
+mod dml;
 pub mod edge;
+pub mod errors;
+mod execute;
+mod explain;
+pub mod information_schema;
+mod ml;
+mod names;
+mod parameters;
+mod planning;
+mod providers;
+pub mod queries;
+mod runtime;
+mod session;
+pub mod settings;
+mod show;
+pub mod system;
 pub mod types;
 
-use crate::error::Result;
+pub use runtime::EngineLimits;
+pub use session::Session;
+
+use crate::auth::password::{self, Gate};
+use crate::catalog::{Catalog, Change, Table, TableKind, User};
+use crate::error::{Code, Error, Result};
+use crate::models::Models;
+use crate::parser::Statement;
+use crate::storage::{Root, Storage, durable};
+use crate::tables::managed::ManagedTables;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use queries::{QueryRegistry, now_ms};
+use runtime::PlanningThreads;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The one catalog's name in SQL.
+pub const CATALOG: &str = "weir";
+/// Files of a dropped table stay so long for queries that still read them.
+const DROP_GRACE: Duration = Duration::from_secs(60);
+/// Marks a directory as a managed table's; what has it and is not in the catalog is swept at start.
+const OWNER_FILE: &str = "_weir/table";
+
+/// What [`Engine::open`] needs.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Catalog, models and, by default, the warehouse lie here.
+    pub data_dir: PathBuf,
+    pub warehouse: PathBuf,
+    pub roots: Vec<Root>,
+    pub limits: EngineLimits,
+    pub sql_bytes_max: usize,
+    pub query_timeout: Option<Duration>,
+    pub queries_max: usize,
+    pub queries_per_user_max: usize,
+    pub history_rows_max: usize,
+}
+
+/// The limits that every statement meets.
+#[derive(Debug, Clone, Copy)]
+pub struct StatementLimits {
+    pub sql_bytes_max: usize,
+    pub query_timeout: Option<Duration>,
+}
 
 /// The server's engine: catalog, storage, tables, models, running queries.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    catalog: Arc<Catalog>,
+    storage: Arc<Storage>,
+    managed: Arc<ManagedTables>,
+    models: Arc<Models>,
+    queries: Arc<QueryRegistry>,
+    planning: PlanningThreads,
+    base_state: SessionState,
+    limits: StatementLimits,
+    logins: Gate,
+    cpu: CpuThreads,
+}
+
+/// The runtime of plans: their work does not delay the network's.
+#[derive(Debug)]
+struct CpuThreads(Option<tokio::runtime::Runtime>);
+
+impl Drop for CpuThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background(); // A runtime must not be dropped inside another one.
+        }
+    }
+}
 
 /// Through which door a session came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,23 +110,15 @@ pub enum Door {
     Internal,
 }
 
-impl Engine {
-    /// Checks a password and opens a session; `Code::Unauthenticated` when it is wrong.
-    pub async fn login(self: &Arc<Self>, _user: &str, _password: &str, _door: Door, _peer: &str) -> Result<Arc<Session>> {
-        todo!()
-    }
-    /// A session without a password: loopback in demo and development mode.
-    pub fn trusted_session(self: &Arc<Self>, _user: &str, _door: Door, _peer: &str) -> Result<Arc<Session>> {
-        todo!()
-    }
-    pub fn catalog(&self) -> &Arc<crate::catalog::Catalog> {
-        todo!()
+impl Door {
+    /// As `system.queries` shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flight => "flight",
+            Self::Internal => "internal",
+        }
     }
 }
-
-/// One client's session: current database, settings.
-#[derive(Debug)]
-pub struct Session {}
 
 /// A statement that was parsed and planned, ready to run many times.
 #[derive(Debug)]
@@ -47,6 +129,8 @@ pub struct Prepared {
     pub parameter_schema: SchemaRef,
     /// DDL, DML, SET ..: answers a count, not rows.
     pub is_update: bool,
+    statement: Statement,
+    sql: String,
 }
 
 /// A running statement.
@@ -71,51 +155,174 @@ pub struct IngestMode {
     pub replace: bool,
 }
 
-impl Session {
-    pub fn id(&self) -> &str {
-        todo!()
+impl Engine {
+    /// Opens the catalog, completes what a crash left, and sets the query engine up.
+    pub async fn open(options: EngineOptions) -> Result<Arc<Self>> {
+        durable::create_dir_all(&options.data_dir)?;
+        let catalog = Catalog::open(&options.data_dir.join("meta.db"))?;
+        durable::create_dir_all(&options.warehouse)?;
+        let storage = Storage::open(&options.warehouse, options.roots)?;
+        let models = Models::open(options.data_dir.join("models"))?;
+        let runtime = runtime::runtime_env(&options.limits, &storage)?;
+        let base_state = runtime::base_state(&options.limits, runtime)?;
+        let cpu = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.limits.parallelism.max(1))
+            .thread_name("query")
+            .thread_stack_size(8 * 1024 * 1024)
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new(Code::LimitExceeded, format!("could not start the query threads: {error}")))?;
+        let engine = Arc::new(Self {
+            managed: ManagedTables::new(Arc::clone(&storage)),
+            queries: Arc::new(QueryRegistry::new(options.history_rows_max, options.queries_max, options.queries_per_user_max)),
+            planning: PlanningThreads::new(options.limits.planning_timeout),
+            limits: StatementLimits { sql_bytes_max: options.sql_bytes_max, query_timeout: options.query_timeout },
+            logins: Gate::new(),
+            cpu: CpuThreads(Some(cpu)),
+            catalog,
+            storage,
+            models,
+            base_state,
+        });
+        engine.recover().await?;
+        Ok(engine)
     }
-    pub fn user(&self) -> &str {
-        todo!()
+
+    /// Completes or removes what a crash left half-done.
+    async fn recover(&self) -> Result<()> {
+        let snapshot = self.catalog.snapshot();
+        for table in snapshot.tables.values().filter(|table| table.kind == TableKind::External) {
+            // A location may be gone or no longer allowed: that is for the query that reads it to say.
+            if let Ok(location) = self.storage.location(&table.location, crate::storage::Access::Read)
+                && let Err(error) = crate::tables::hive::write::recover_directory(&location.local)
+            {
+                tracing::warn!(table = %providers::full_name(table), %error, "could not complete an interrupted write");
+            }
+        }
+        let live: std::collections::BTreeSet<&str> = snapshot.tables.values().map(|table| table.id.as_str()).collect();
+        for directory in managed_directories(self.storage.warehouse()) {
+            let owner = std::fs::read_to_string(directory.join(OWNER_FILE)).unwrap_or_default();
+            if !owner.is_empty() && !live.contains(owner.trim()) {
+                tracing::info!(directory = %directory.display(), "removing a managed table that no definition names");
+                durable::remove_dir_all(&directory)?;
+            }
+        }
+        let versions = snapshot.models.values().flat_map(|model| model.versions.iter().map(|version| (model.id.clone(), version.version))).collect();
+        self.models.sweep(&versions)
     }
-    pub fn engine(&self) -> &Arc<Engine> {
-        todo!()
+
+    /// Makes the first user, `admin`, when there is none. Returns the password if it was generated.
+    pub async fn first_admin(&self, password: Option<String>) -> Result<Option<String>> {
+        if !self.catalog.snapshot().users.is_empty() {
+            return Ok(None);
+        }
+        let generated = password.is_none();
+        let password = password.unwrap_or_else(password::generate);
+        let verifiers = password::hash(&password).await?;
+        let user = User { name: "admin".into(), admin: true, argon2: Some(verifiers.argon2), scram: Some(verifiers.scram), created_ms: now_ms() };
+        self.catalog.update(move |_| Ok((vec![Change::PutUser(user.clone())], ()))).await?;
+        Ok(generated.then_some(password))
     }
-    pub fn current_database(&self) -> String {
-        todo!()
+
+    /// Checks a password and opens a session; `Code::Unauthenticated` when it is wrong.
+    pub async fn login(self: &Arc<Self>, user: &str, password: &str, door: Door, peer: &str) -> Result<Arc<Session>> {
+        let known = self.catalog.snapshot().users.get(user).cloned();
+        self.logins.check(user, known.as_deref(), password, peer).await?;
+        Ok(Session::new(Arc::clone(self), user, door))
     }
-    pub fn set_current_database(&self, _name: &str) -> Result<()> {
-        todo!()
+
+    /// A session without a password: loopback in demo and development mode, and the server itself.
+    pub fn trusted_session(self: &Arc<Self>, user: &str, door: Door, _peer: &str) -> Result<Arc<Session>> {
+        self.user(user)?;
+        Ok(Session::new(Arc::clone(self), user, door))
     }
-    /// Parses and plans; nothing runs.
-    pub async fn prepare(&self, _sql: &str) -> Result<Arc<Prepared>> {
-        todo!()
+
+    /// Databases, tables, views, models, users.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
     }
-    /// The schema of the result with these parameters bound: what `execute` will stream.
-    pub async fn result_schema(&self, _prepared: &Prepared, _parameters: Option<&RecordBatch>) -> Result<SchemaRef> {
-        todo!()
+
+    /// What runs and what ran.
+    pub fn queries(&self) -> &Arc<QueryRegistry> {
+        &self.queries
     }
-    /// Runs; `parameters` is one row, columns by position.
-    pub async fn execute(&self, _prepared: &Prepared, _parameters: Option<&RecordBatch>) -> Result<Execution> {
-        todo!()
+
+    /// Stops what runs and ends the tables' committers.
+    pub async fn shutdown(&self) {
+        self.queries.cancel_all();
+        self.managed.shutdown().await;
     }
-    /// `prepare` and `execute` in one.
-    pub async fn run(&self, _sql: &str) -> Result<Execution> {
-        todo!()
+
+    pub(crate) fn storage(&self) -> &Arc<Storage> {
+        &self.storage
     }
-    /// Writes a stream of batches into a table in one commit; returns the rows written.
-    pub async fn ingest(
-        &self,
-        _table: &str,
-        _database: Option<&str>,
-        _mode: IngestMode,
-        _temporary: bool,
-        _batches: SendableRecordBatchStream,
-    ) -> Result<i64> {
-        todo!()
+
+    fn managed(&self) -> &Arc<ManagedTables> {
+        &self.managed
     }
-    /// Cancels a running query; other users' queries only for administrators. False when it is not running.
-    pub fn cancel(&self, _query_id: &str) -> Result<bool> {
-        todo!()
+
+    fn models(&self) -> &Arc<Models> {
+        &self.models
     }
+
+    fn base_state(&self) -> &SessionState {
+        &self.base_state
+    }
+
+    fn limits(&self) -> StatementLimits {
+        self.limits
+    }
+
+    fn planning_threads(&self) -> &PlanningThreads {
+        &self.planning
+    }
+
+    fn cpu(&self) -> tokio::runtime::Handle {
+        match &self.cpu.0 {
+            Some(runtime) => runtime.handle().clone(),
+            None => tokio::runtime::Handle::current(),
+        }
+    }
+
+    fn user(&self, name: &str) -> Result<Arc<User>> {
+        let snapshot = self.catalog.snapshot();
+        snapshot.users.get(name).cloned().ok_or_else(|| Error::new(Code::Unauthenticated, format!("user \"{name}\" does not exist")))
+    }
+
+    /// Makes a managed table's directory and says whose it is.
+    fn mark_managed(&self, directory: &Path, id: &str) -> Result<()> {
+        let file = directory.join(OWNER_FILE);
+        if let Some(parent) = file.parent() {
+            durable::create_dir_all(parent)?;
+        }
+        durable::write_file(&file, id.as_bytes())
+    }
+
+    /// Ends a table that left the catalog; a managed one's files go when running queries have had time to end.
+    async fn forget_table(self: &Arc<Self>, table: &Table) {
+        if table.kind == TableKind::External {
+            return;
+        }
+        if let Err(error) = self.managed.close(&table.id, None).await {
+            tracing::warn!(table = %providers::full_name(table), %error, "could not close a dropped table");
+        }
+        let (id, directory) = (table.id.clone(), PathBuf::from(&table.location));
+        let managed = Arc::clone(&self.managed);
+        // Not waited for at shutdown: the next start sweeps what is left.
+        let _ = crate::telemetry::task::spawn(format!("delete {}", table.location), async move {
+            tokio::time::sleep(DROP_GRACE).await;
+            if let Err(error) = managed.close(&id, Some(&directory)).await {
+                tracing::warn!(directory = %directory.display(), %error, "could not delete a dropped table's files");
+            }
+        });
+    }
+}
+
+/// Directories two levels below the warehouse: `<database>/<table>-<id>`.
+fn managed_directories(warehouse: &Path) -> Vec<PathBuf> {
+    let children = |directory: &Path| -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+        entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    };
+    children(warehouse).iter().flat_map(|database| children(database)).filter(|directory| directory.join(OWNER_FILE).is_file()).collect()
 }

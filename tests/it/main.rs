@@ -1,1 +1,5 @@
-fn main() {}
+//! The one integration binary: real servers, real clients, real files.
+
+mod harness;
+
+mod slt;

@@ -1,0 +1,519 @@
+//! CREATE, DROP and ALTER TABLE.
+
+use crate::catalog::{Change, Column, ObjectKey, Snapshot, Table, TableKind};
+use crate::engine::dispatch::Call;
+use crate::engine::execute::Runnable;
+use crate::engine::planning::{self, Planning};
+use crate::engine::queries::now_ms;
+use crate::engine::{Engine, dml, errors, providers};
+use crate::error::{Code, Error, Result};
+use crate::parser::{AlterTable, ColumnDef, CreateTable, ObjectName, PartitionValue, RowFormat, SqlOption};
+use crate::storage::Access;
+use crate::tables::WriteMode;
+use crate::tables::hive::{Format, HiveTable};
+use crate::tables::managed::storable_schema;
+use datafusion::arrow::datatypes::Schema;
+use datafusion::logical_expr::LogicalPlan;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Runs CREATE [EXTERNAL] TABLE.
+pub async fn create(call: &Call<'_>, create: &CreateTable) -> Result<()> {
+    let planning = call.planning();
+    let key = planning.key(&create.name.0)?;
+    check_database(planning.snapshot(), &key.database)?;
+    if taken(planning.snapshot(), &key) && !create.or_replace {
+        return if create.if_not_exists { Ok(()) } else { Err(exists(&key)) };
+    }
+    if create.temporary {
+        return Err(Error::new(Code::NotSupported, "temporary tables are not supported yet"));
+    }
+    check_names(create)?;
+    let external = create.external || (create.location.is_some() && create.stored_as.as_deref().is_some_and(|format| format != "DELTA"));
+    if external {
+        let table = external_table(&planning, create, &key, call.session.user()).await?;
+        return put(call, table, create.or_replace, create.if_not_exists).await;
+    }
+    if create.row_format.is_some() {
+        return Err(Error::new(Code::NotSupported, "ROW FORMAT is for external tables").hint("Use CREATE EXTERNAL TABLE .. LOCATION '..'."));
+    }
+    if let Some(format) = create.stored_as.as_deref().filter(|format| !matches!(*format, "DELTA" | "PARQUET")) {
+        return Err(Error::new(Code::NotSupported, format!("a managed table cannot be stored as {format}"))
+            .hint("Managed tables are Parquet with a Delta log; use CREATE EXTERNAL TABLE .. LOCATION for other formats."));
+    }
+    if create.location.is_some() {
+        return Err(Error::new(Code::NotSupported, "a managed table has no LOCATION").hint("Use CREATE EXTERNAL TABLE, or leave LOCATION out."));
+    }
+    managed_table(call, planning, create, &key).await
+}
+
+/// `table "x" already exists`.
+pub fn exists(key: &ObjectKey) -> Error {
+    Error::new(Code::DuplicateTable, format!("table \"{key}\" already exists")).hint("Add IF NOT EXISTS, or drop it first.")
+}
+
+fn taken(snapshot: &Snapshot, key: &ObjectKey) -> bool {
+    snapshot.tables.contains_key(key) || snapshot.views.contains_key(key)
+}
+
+/// The database of a new object must exist and be a stored one.
+pub fn check_database(snapshot: &Snapshot, database: &str) -> Result<()> {
+    if planning::is_virtual(database) {
+        return Err(Error::new(Code::WrongObject, format!("database \"{database}\" belongs to the server and cannot be changed")));
+    }
+    if snapshot.databases.contains_key(database) { Ok(()) } else { Err(planning::undefined_database(snapshot, database)) }
+}
+
+fn check_names(create: &CreateTable) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    let partition_names = create.partitioned_by.iter().filter(|column| column.data_type.is_some()).map(|column| &column.name);
+    for name in create.columns.iter().map(|column| &column.name).chain(partition_names) {
+        if name.is_empty() {
+            return Err(Error::new(Code::InvalidStatement, "a column has an empty name"));
+        }
+        if !seen.insert(name) {
+            return Err(Error::new(Code::DuplicateColumn, format!("column \"{name}\" is given twice")));
+        }
+    }
+    let known = |name: &str| create.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    if let Some(name) = create.primary_key.iter().find(|name| !create.columns.is_empty() && !known(name)) {
+        return Err(Error::new(Code::UndefinedColumn, format!("the primary key names column \"{name}\", which the table does not have")));
+    }
+    Ok(())
+}
+
+async fn external_table(planning: &Planning, create: &CreateTable, key: &ObjectKey, owner: &str) -> Result<Table> {
+    let Some(location) = &create.location else {
+        return Err(Error::new(Code::InvalidStatement, format!("external table \"{key}\" needs a LOCATION")));
+    };
+    if create.query.is_some() {
+        return Err(Error::new(Code::NotSupported, "CREATE EXTERNAL TABLE .. AS SELECT is not supported")
+            .hint("Create the table with its columns, then INSERT INTO it; or COPY (SELECT ..) TO a location."));
+    }
+    let engine = planning.engine();
+    let mut table = definition(create, key, owner);
+    table.location.clone_from(location);
+    table.format = create.stored_as.clone().unwrap_or_else(|| providers::kind_of_ending(location).unwrap_or("TEXTFILE").to_owned());
+    let checked = engine.storage().location(location, Access::Read)?;
+    // Also when the columns are declared: wrong options are refused now, not by the first query.
+    let format = Format::parse(&table.format, &format!("table \"{key}\""), providers::format_options(&table))?;
+    if create.columns.is_empty() {
+        let name = providers::full_name(&table);
+        let (schema, partitions) = HiveTable::infer(planning.state(), engine.storage(), &name, &checked, &format).await?;
+        table.columns = providers::columns(&schema);
+        table.partition_columns = partitions.iter().map(|field| column_of(field)).collect();
+        table.inferred = true;
+        if !create.partitioned_by.is_empty() {
+            table.partition_columns = inferred_partitions(create, &table)?;
+        }
+    } else {
+        table.partition_columns = partition_columns(create, &mut table.columns)?;
+    }
+    providers::hive(engine, &table)?; // Types and options fit together.
+    Ok(table)
+}
+
+fn inferred_partitions(create: &CreateTable, table: &Table) -> Result<Vec<Column>> {
+    create
+        .partitioned_by
+        .iter()
+        .map(|wanted| {
+            let found = table.partition_columns.iter().find(|column| column.name.eq_ignore_ascii_case(&wanted.name));
+            match (&wanted.type_text, found) {
+                (Some(sql_type), _) => {
+                    Ok(Column { name: wanted.name.clone(), sql_type: sql_type.clone(), nullable: true, comment: wanted.comment.clone() })
+                }
+                (None, Some(column)) => Ok(column.clone()),
+                (None, None) => Err(Error::new(Code::UndefinedColumn, format!("no directory names partition column \"{}\"", wanted.name))
+                    .hint("Give its type: PARTITIONED BY (dt STRING).")),
+            }
+        })
+        .collect()
+}
+
+/// The partition columns of a Hive table. `PARTITIONED BY (dt)` moves a declared column to the partitions.
+fn partition_columns(create: &CreateTable, columns: &mut Vec<Column>) -> Result<Vec<Column>> {
+    let mut partitions = Vec::new();
+    for wanted in &create.partitioned_by {
+        let position = columns.iter().position(|column| column.name.eq_ignore_ascii_case(&wanted.name));
+        match (&wanted.type_text, position) {
+            (Some(_), Some(_)) => {
+                return Err(Error::new(Code::DuplicateColumn, format!("column \"{}\" is both a column and a partition column", wanted.name))
+                    .hint("Declare it once, in PARTITIONED BY."));
+            }
+            (Some(sql_type), None) => {
+                partitions.push(Column { name: wanted.name.clone(), sql_type: sql_type.clone(), nullable: true, comment: wanted.comment.clone() });
+            }
+            (None, Some(position)) => partitions.push(columns.remove(position)),
+            (None, None) => return Err(Error::new(Code::UndefinedColumn, format!("partition column \"{}\" is not a column of the table", wanted.name))),
+        }
+    }
+    Ok(partitions)
+}
+
+/// Everything of a definition that does not depend on the kind.
+fn definition(create: &CreateTable, key: &ObjectKey, owner: &str) -> Table {
+    let mut options = create.row_format.as_ref().map(row_format_options).unwrap_or_default();
+    options.extend(create.options.iter().filter_map(|option| Some((option.key.clone(), option.value.as_text()?))));
+    Table {
+        id: uuid::Uuid::new_v4().to_string(),
+        database: key.database.clone(),
+        name: create.name.0.last().cloned().unwrap_or_default(),
+        kind: TableKind::External,
+        columns: create.columns.iter().map(declared).collect(),
+        partition_columns: Vec::new(),
+        primary_key: create.primary_key.clone(),
+        format: "DELTA".into(),
+        location: String::new(),
+        comment: create.comment.clone(),
+        properties: create.properties.iter().filter_map(|option| Some((option.key.clone(), option.value.as_text()?))).collect(),
+        options,
+        partition_locations: Default::default(),
+        inferred: false,
+        created_ms: now_ms(),
+        owner: owner.to_owned(),
+    }
+}
+
+fn declared(column: &ColumnDef) -> Column {
+    Column { name: column.name.clone(), sql_type: column.type_text.clone(), nullable: column.nullable, comment: column.comment.clone() }
+}
+
+fn column_of(field: &datafusion::arrow::datatypes::Field) -> Column {
+    Column { name: field.name().clone(), sql_type: crate::engine::types::sql_name(field.data_type()), nullable: true, comment: None }
+}
+
+/// ROW FORMAT as the option keys of the text formats.
+fn row_format_options(row: &RowFormat) -> Vec<(String, String)> {
+    let mut options = Vec::new();
+    let mut add = |key: &str, value: &Option<String>| {
+        if let Some(value) = value {
+            options.push((key.to_owned(), value.clone()));
+        }
+    };
+    add("field.delim", &row.fields_terminated_by);
+    add("escape.delim", &row.escaped_by);
+    add("collection.delim", &row.collection_items_terminated_by);
+    add("mapkey.delim", &row.map_keys_terminated_by);
+    add("line.delim", &row.lines_terminated_by);
+    add("serialization.null.format", &row.null_defined_as);
+    options.extend(row.serde_properties.iter().filter_map(|option| Some((option.key.clone(), option.value.as_text()?))));
+    options
+}
+
+/// Options as text pairs; lists and secrets have no place there.
+pub fn option_pairs(options: &[SqlOption]) -> Result<Vec<(String, String)>> {
+    options
+        .iter()
+        .map(|option| match option.value.as_text() {
+            Some(text) => Ok((option.key.clone(), text)),
+            None => Err(Error::new(Code::InvalidParameter, format!("option \"{}\" must be a text, a number, true or false", option.key))),
+        })
+        .collect()
+}
+
+async fn managed_table(call: &Call<'_>, planning: Planning, create: &CreateTable, key: &ObjectKey) -> Result<()> {
+    if let Some(option) = create.options.first() {
+        return Err(Error::new(Code::InvalidParameter, format!("table \"{key}\" has no option \"{}\"", option.key))
+            .hint("A managed table takes TBLPROPERTIES; OPTIONS are for external tables."));
+    }
+    let mut table = definition(create, key, call.session.user());
+    table.kind = TableKind::Managed;
+    let (schema, plan) = match &create.query {
+        None if create.columns.is_empty() => {
+            return Err(Error::new(Code::InvalidStatement, format!("table \"{key}\" needs columns, or AS SELECT")));
+        }
+        None => (managed_schema(create, &mut table)?, None),
+        Some(query) => {
+            let (query, planning) = (query.clone(), planning.clone());
+            let plan = call.session.engine().planning_threads().run(async move { planning.query(&query, None).await }).await?;
+            let schema = if create.columns.is_empty() { storable_schema(plan.schema().as_arrow())? } else { managed_schema(create, &mut table)? };
+            let (n_query, n_table) = (plan.schema().fields().len(), schema.fields().len());
+            if n_query != n_table {
+                return Err(Error::new(Code::InvalidStatement, format!("the query has {n_query} columns, the table declares {n_table}")));
+            }
+            (schema, Some(plan))
+        }
+    };
+    if create.columns.is_empty() {
+        table.columns = providers::columns(&schema);
+    }
+    table.partition_columns = managed_partitions(create, &table)?;
+    create_managed(call, planning, table, schema, plan, create.or_replace, create.if_not_exists).await.map(|_| ())
+}
+
+/// Declared columns; typed partition columns come last, as in Hive.
+fn managed_schema(create: &CreateTable, table: &mut Table) -> Result<Arc<Schema>> {
+    for wanted in create.partitioned_by.iter() {
+        if let Some(sql_type) = &wanted.type_text {
+            table.columns.push(Column { name: wanted.name.clone(), sql_type: sql_type.clone(), nullable: true, comment: wanted.comment.clone() });
+        }
+    }
+    storable_schema(&*providers::schema(&table.columns)?)
+}
+
+fn managed_partitions(create: &CreateTable, table: &Table) -> Result<Vec<Column>> {
+    create
+        .partitioned_by
+        .iter()
+        .map(|wanted| {
+            table.columns.iter().find(|column| column.name.eq_ignore_ascii_case(&wanted.name)).cloned().ok_or_else(|| {
+                let known = table.columns.iter().map(|column| column.name.as_str());
+                Error::unknown(Code::UndefinedColumn, format!("partition column \"{}\" is not a column of the table", wanted.name), &wanted.name, known)
+            })
+        })
+        .collect()
+}
+
+/// Creates a managed table from a plan's rows: for ingest. Returns the rows written.
+pub async fn create_as(call: &Call<'_>, key: &ObjectKey, name: &str, plan: LogicalPlan, or_replace: bool) -> Result<i64> {
+    let planning = call.planning();
+    check_database(planning.snapshot(), &key.database)?;
+    let create = CreateTable { name: ObjectName(vec![name.to_owned()]), ..CreateTable::default() };
+    let mut table = definition(&create, key, call.session.user());
+    table.kind = TableKind::Managed;
+    let schema = storable_schema(plan.schema().as_arrow())?;
+    table.columns = providers::columns(&schema);
+    create_managed(call, planning, table, schema, Some(plan), or_replace, false).await
+}
+
+/// Writes the new table aside; it becomes visible, and a replaced one goes, in one change of the catalog.
+async fn create_managed(
+    call: &Call<'_>,
+    planning: Planning,
+    mut table: Table,
+    schema: Arc<Schema>,
+    plan: Option<LogicalPlan>,
+    or_replace: bool,
+    if_not_exists: bool,
+) -> Result<i64> {
+    let engine = Arc::clone(call.session.engine());
+    let short = table.id.split('-').next().unwrap_or_default().to_owned();
+    let directory = engine.storage().warehouse().join(directory_name(&table.database)).join(format!("{}-{short}", directory_name(&table.name)));
+    table.location = directory.to_string_lossy().into_owned();
+    let partitions: Vec<String> = table.partition_columns.iter().map(|column| column.name.clone()).collect();
+    let name = providers::full_name(&table);
+    engine.mark_managed(&directory, &table.id)?;
+    let managed = engine.managed().create(&table.id, &name, &directory, Arc::clone(&schema), partitions, table.properties.clone()).await?;
+    let filled = async {
+        let Some(plan) = plan else { return Ok(0) };
+        let plan = providers::fit(plan, &schema)?;
+        let runnable = engine
+            .planning_threads()
+            .run(async move {
+                let input = planning.state().create_physical_plan(&plan).await.map_err(errors::from_datafusion)?;
+                let physical = managed.insert_plan(input, WriteMode::Append)?;
+                Ok(Runnable { planning, logical: None, physical })
+            })
+            .await?;
+        dml::count(call, runnable).await
+    };
+    let result = match filled.await {
+        Ok(rows) => put(call, table.clone(), or_replace, if_not_exists).await.map(|()| rows),
+        Err(error) => Err(error),
+    };
+    // Refused, or somebody else was quicker: nothing of it stays.
+    let is_there = engine.catalog().snapshot().tables.values().any(|known| known.id == table.id);
+    if !is_there {
+        let _ = engine.managed().close(&table.id, Some(&directory)).await;
+    }
+    result
+}
+
+/// A directory's name for any object name: letters, digits and `-` stay; it never starts with `_`, which would hide it.
+fn directory_name(name: &str) -> String {
+    let kept: String = name.to_lowercase().chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).take(64).collect();
+    let visible = kept.trim_start_matches('_');
+    if visible.is_empty() { "table".into() } else { visible.to_owned() }
+}
+
+/// Puts a table into the catalog; one that it replaces is forgotten.
+async fn put(call: &Call<'_>, table: Table, or_replace: bool, if_not_exists: bool) -> Result<()> {
+    let key = ObjectKey::new(&table.database, &table.name);
+    let engine = call.session.engine();
+    let replaced = engine
+        .catalog()
+        .update(|snapshot| {
+            check_database(snapshot, &key.database)?;
+            if snapshot.views.contains_key(&key) {
+                return Err(Error::new(Code::WrongObject, format!("\"{key}\" is a view, not a table")).hint("DROP VIEW first."));
+            }
+            match snapshot.tables.get(&key) {
+                Some(_) if if_not_exists => Ok((Vec::new(), None)),
+                Some(_) if !or_replace => Err(exists(&key)),
+                old => Ok((vec![Change::PutTable(table.clone())], old.cloned())),
+            }
+        })
+        .await?;
+    if let Some(old) = replaced {
+        engine.forget_table(&old).await;
+    }
+    Ok(())
+}
+
+/// Runs DROP TABLE: an external table keeps its files, a managed one loses them.
+pub async fn drop(call: &Call<'_>, name: &ObjectName, if_exists: bool) -> Result<()> {
+    let key = call.planning().key(&name.0)?;
+    let engine: &Arc<Engine> = call.session.engine();
+    let dropped = engine
+        .catalog()
+        .update(|snapshot| match snapshot.tables.get(&key) {
+            Some(table) => Ok((vec![Change::DropTable(key.clone())], Some(Arc::clone(table)))),
+            None if snapshot.views.contains_key(&key) => {
+                Err(Error::new(Code::WrongObject, format!("\"{name}\" is a view, not a table")).hint("Use DROP VIEW."))
+            }
+            None if if_exists => Ok((Vec::new(), None)),
+            None => Err(dml::not_a_table(snapshot, &key, &name.to_string())),
+        })
+        .await?;
+    if let Some(table) = dropped {
+        engine.forget_table(&table).await;
+    }
+    Ok(())
+}
+
+/// Runs ALTER TABLE.
+pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> Result<()> {
+    let planning = call.planning();
+    let table = dml::writable_table(&planning, &name.0)?;
+    match action {
+        AlterTable::Rename(new_name) => rename(call, &planning, &table, new_name).await,
+        AlterTable::AddColumns(columns) => add_columns(call, &table, columns).await,
+        AlterTable::SetProperties(options) => {
+            let pairs = option_pairs(options)?;
+            change(call, &table, move |table| {
+                for (key, value) in &pairs {
+                    table.properties.retain(|(known, _)| known != key);
+                    table.properties.push((key.clone(), value.clone()));
+                }
+                Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table)).map(|_| ()).or_else(|error| {
+                    if table.kind == TableKind::Managed { Ok(()) } else { Err(error) }
+                })
+            })
+            .await
+        }
+        AlterTable::AddPartitions { if_not_exists, partitions } => {
+            for (values, location) in partitions {
+                add_partition(call, &planning, &table, values, location.as_deref(), *if_not_exists).await?;
+            }
+            Ok(())
+        }
+        AlterTable::DropPartitions { if_exists, partitions } => {
+            for values in partitions {
+                drop_partition(call, &planning, &table, values, *if_exists).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn rename(call: &Call<'_>, planning: &Planning, table: &Table, new_name: &ObjectName) -> Result<()> {
+    // RENAME TO u stays in the table's own database.
+    let new_key = if new_name.0.len() == 1 { ObjectKey::new(&table.database, &new_name.0[0]) } else { planning.key(&new_name.0)? };
+    let old_key = ObjectKey::new(&table.database, &table.name);
+    call.session
+        .engine()
+        .catalog()
+        .update(|snapshot| {
+            check_database(snapshot, &new_key.database)?;
+            let Some(current) = snapshot.tables.get(&old_key) else { return Err(dml::not_a_table(snapshot, &old_key, &table.name)) };
+            if taken(snapshot, &new_key) && new_key != old_key {
+                return Err(exists(&new_key));
+            }
+            let mut renamed = (**current).clone();
+            renamed.database.clone_from(&new_key.database);
+            renamed.name = new_name.0.last().cloned().unwrap_or_default();
+            Ok((vec![Change::DropTable(old_key.clone()), Change::PutTable(renamed)], ()))
+        })
+        .await
+}
+
+async fn add_columns(call: &Call<'_>, table: &Table, columns: &[ColumnDef]) -> Result<()> {
+    if table.kind == TableKind::Managed {
+        return Err(Error::new(Code::NotSupported, "ALTER TABLE .. ADD COLUMN of a managed table is not supported yet")
+            .hint("CREATE TABLE .. AS SELECT a new one with the column."));
+    }
+    let columns: Vec<Column> = columns.iter().map(declared).collect();
+    change(call, table, move |table| {
+        for column in &columns {
+            if table.columns.iter().chain(&table.partition_columns).any(|known| known.name.eq_ignore_ascii_case(&column.name)) {
+                return Err(Error::new(Code::DuplicateColumn, format!("table \"{}\" has a column \"{}\" already", table.name, column.name)));
+            }
+            if !column.nullable {
+                return Err(Error::new(Code::InvalidStatement, format!("a new column \"{}\" cannot be NOT NULL: old files do not have it", column.name)));
+            }
+            table.columns.push(column.clone());
+        }
+        providers::schema(&table.columns).map(|_| ())
+    })
+    .await
+}
+
+async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut Table) -> Result<()> + Send) -> Result<()> {
+    let key = ObjectKey::new(&table.database, &table.name);
+    call.session
+        .engine()
+        .catalog()
+        .update(|snapshot| {
+            let Some(current) = snapshot.tables.get(&key) else { return Err(dml::not_a_table(snapshot, &key, &table.name)) };
+            let mut changed = (**current).clone();
+            edit(&mut changed)?;
+            Ok((vec![Change::PutTable(changed)], ()))
+        })
+        .await
+}
+
+/// `dt=2026-01-01/country=fr`, in the order of the table's partition columns.
+async fn partition_path(planning: &Planning, table: &Table, values: &[PartitionValue]) -> Result<String> {
+    if table.kind == TableKind::Managed {
+        return Err(Error::new(Code::NotSupported, "partitions of a managed table follow its rows").hint("Use INSERT OVERWRITE .. PARTITION."));
+    }
+    let mut path = Vec::new();
+    for column in &table.partition_columns {
+        let value = values.iter().find(|value| value.column.eq_ignore_ascii_case(&column.name)).and_then(|value| value.value.as_ref());
+        let Some(expr) = value else {
+            return Err(Error::new(Code::InvalidStatement, format!("the partition of \"{}\" needs a value for \"{}\"", table.name, column.name)));
+        };
+        let scalar = dml::constant(planning, expr)?;
+        let text = if scalar.is_null() { None } else { Some(scalar.to_string()) };
+        path.push(crate::tables::hive::write::partition_segment(&column.name, text.as_deref()));
+    }
+    if values.len() != table.partition_columns.len() {
+        return Err(Error::new(Code::InvalidStatement, format!("table \"{}\" has {} partition columns", table.name, table.partition_columns.len())));
+    }
+    Ok(path.join("/"))
+}
+
+async fn add_partition(call: &Call<'_>, planning: &Planning, table: &Table, values: &[PartitionValue], location: Option<&str>, if_not_exists: bool) -> Result<()> {
+    let path = partition_path(planning, table, values).await?;
+    let engine = call.session.engine();
+    match location {
+        None => {
+            let root = engine.storage().location(&table.location, Access::Write)?;
+            crate::storage::durable::create_dir_all(&root.local.join(&path))
+        }
+        Some(location) => {
+            engine.storage().location(location, Access::Read)?;
+            change(call, table, |table| {
+                if table.partition_locations.contains_key(&path) && !if_not_exists {
+                    return Err(Error::new(Code::DuplicateObject, format!("partition \"{path}\" of \"{}\" already exists", table.name)).hint("Add IF NOT EXISTS."));
+                }
+                table.partition_locations.entry(path.clone()).or_insert_with(|| location.to_owned());
+                Ok(())
+            })
+            .await
+        }
+    }
+}
+
+/// DROP PARTITION of an external table forgets a partition's own location; it deletes no files.
+async fn drop_partition(call: &Call<'_>, planning: &Planning, table: &Table, values: &[PartitionValue], if_exists: bool) -> Result<()> {
+    let path = partition_path(planning, table, values).await?;
+    change(call, table, |table| match table.partition_locations.remove(&path) {
+        Some(_) => Ok(()),
+        None if if_exists => Ok(()),
+        None => Err(Error::new(Code::NotSupported, format!("partition \"{path}\" is a directory of the external table \"{}\"", table.name))
+            .hint("External tables never delete files: remove the directory, or INSERT OVERWRITE the partition.")),
+    })
+    .await
+}

@@ -1,0 +1,280 @@
+//! The one dispatcher: parse, plan, authorise, limit, execute. Every door calls it.
+
+use crate::engine::execute::{self, Runnable};
+use crate::engine::planning::Planning;
+use crate::engine::queries::QueryGuard;
+use crate::engine::session::Session;
+use crate::engine::{Execution, Prepared, ddl, dml, edge, errors, explain, parameters, show};
+use crate::error::{Code, Error, Result};
+use crate::parser::{self, QueryStatement, Statement};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{EmptyRecordBatchStream, SendableRecordBatchStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One statement that is being run for a session.
+pub struct Call<'a> {
+    pub session: &'a Session,
+    pub guard: QueryGuard,
+}
+
+impl Call<'_> {
+    /// A planning over the newest catalog, as the session sees names now.
+    pub fn planning(&self) -> Planning {
+        self.session.planning()
+    }
+
+    /// The longest that this statement may run.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.session.statement_timeout()
+    }
+}
+
+/// What a statement answers.
+pub enum Answer {
+    /// A count of rows written; 0 for definitions.
+    Count(i64),
+    /// A few rows that are there already.
+    Rows(Vec<RecordBatch>, SchemaRef),
+}
+
+/// Parses and plans without running; nothing changes.
+pub async fn prepare(session: &Session, sql: &str) -> Result<Prepared> {
+    let statement = parse(session, sql)?;
+    authorise(session, &statement)?;
+    let (schema, parameter_schema, is_update) = describe(session, &statement).await?;
+    Ok(Prepared { schema, parameter_schema, is_update, statement, sql: sql.to_owned() })
+}
+
+fn parse(session: &Session, sql: &str) -> Result<Statement> {
+    let limit = session.engine().limits().sql_bytes_max;
+    if sql.len() > limit {
+        return Err(Error::new(Code::LimitExceeded, format!("the statement has {} bytes, the limit is {limit}", sql.len())));
+    }
+    let mut statement = parser::parse_one(sql)?;
+    // EXPLAIN of EXPLAIN and the like are refused by the parser; here only queries remain to be counted.
+    if let Statement::Query(query) = &mut statement {
+        query.text = query.text.trim().to_owned();
+    }
+    Ok(statement)
+}
+
+/// The columns of the answer, of the parameters, and whether it is an update.
+async fn describe(session: &Session, statement: &Statement) -> Result<(SchemaRef, SchemaRef, bool)> {
+    let none: SchemaRef = Arc::new(Schema::empty());
+    match statement {
+        Statement::Query(query) => {
+            let (schema, parameters) = describe_query(session, query, None).await?;
+            Ok((schema, parameters, false))
+        }
+        Statement::Insert(insert) => {
+            let planning = session.planning();
+            let table = dml::writable_table(&planning, &insert.table.0)?;
+            let insert = insert.clone();
+            let n_parameters = insert.source.n_parameters;
+            let plan = session.engine().planning_threads().run(async move { dml::source(&planning, &table, &insert, None).await }).await?;
+            Ok((none, parameters::schema(&plan, n_parameters)?, true))
+        }
+        other => match show::schema(other) {
+            Some(schema) => Ok((edge::edge_schema(&schema), none, false)),
+            None => Ok((Arc::clone(&none), none, true)),
+        },
+    }
+}
+
+/// The edge schema of a query and its parameters' schema; `values` when they are bound already.
+async fn describe_query(session: &Session, query: &QueryStatement, values: Option<Vec<ScalarValue>>) -> Result<(SchemaRef, SchemaRef)> {
+    let planning = session.planning();
+    let query = query.clone();
+    session
+        .engine()
+        .planning_threads()
+        .run(async move {
+            let mut plan = planning.query(&query, values.as_deref()).await?;
+            let parameters = parameters::schema(&plan, query.n_parameters)?;
+            if let Some(values) = values {
+                plan = dml::bind(plan, &values)?;
+            }
+            Ok((result_schema(&planning, &plan)?, parameters))
+        })
+        .await
+}
+
+/// The edge schema of a plan: after type coercion, which may change types.
+fn result_schema(planning: &Planning, plan: &LogicalPlan) -> Result<SchemaRef> {
+    let analysed = planning
+        .state()
+        .analyzer()
+        .execute_and_check(plan.clone(), planning.state().config_options(), |_, _| {})
+        .map_err(errors::from_datafusion)?;
+    Ok(edge::edge_schema(analysed.schema().as_arrow()))
+}
+
+/// The schema of a prepared statement's result with these parameters.
+pub async fn result_schema_with(session: &Session, prepared: &Prepared, bound: Option<&RecordBatch>) -> Result<SchemaRef> {
+    match &prepared.statement {
+        Statement::Query(query) if query.n_parameters > 0 && bound.is_some() => {
+            let values = parameters::values(bound, &prepared.parameter_schema, query.n_parameters)?;
+            Ok(describe_query(session, query, Some(values)).await?.0)
+        }
+        _ => Ok(Arc::clone(&prepared.schema)),
+    }
+}
+
+/// Runs a statement. A definition or an INSERT is complete when this returns.
+pub async fn execute(session: &Session, prepared: &Prepared, bound: Option<&RecordBatch>) -> Result<Execution> {
+    authorise(session, &prepared.statement)?;
+    let shown = mask(&prepared.statement, &prepared.sql);
+    let guard = session.engine().queries().start(session.user(), session.door(), session.id(), &shown)?;
+    let call = Call { session, guard };
+    match run(&call, prepared, bound).await {
+        Ok(Ended::Streaming(runnable, schema)) => {
+            let query_id = call.guard.id.clone();
+            let timeout = call.timeout();
+            let stream = execute::stream(session.engine(), runnable, Arc::clone(&schema), call.guard, timeout);
+            Ok(Execution { query_id, schema, stream, rows_affected: None })
+        }
+        Ok(Ended::Answered(answer)) => {
+            call.guard.finished();
+            Ok(answered(call.guard.id.clone(), answer, &call.guard)?)
+        }
+        Err(error) => {
+            call.guard.failed(&error);
+            Err(error)
+        }
+    }
+}
+
+enum Ended {
+    Streaming(Runnable, SchemaRef),
+    Answered(Answer),
+}
+
+async fn run(call: &Call<'_>, prepared: &Prepared, bound: Option<&RecordBatch>) -> Result<Ended> {
+    let n_parameters = match &prepared.statement {
+        Statement::Query(query) => query.n_parameters,
+        Statement::Insert(insert) => insert.source.n_parameters,
+        Statement::CopyTo(copy) => copy.source.n_parameters,
+        _ => 0,
+    };
+    let values = parameters::values(bound, &prepared.parameter_schema, n_parameters)?;
+    match &prepared.statement {
+        Statement::Query(query) => {
+            let planning = call.planning();
+            let query = query.clone();
+            let cancelled = call.guard.cancel_token().clone();
+            let plan = call.session.engine().planning_threads().run(async move {
+                let plan = dml::bind(planning.query(&query, Some(&values)).await?, &values)?;
+                let schema = result_schema(&planning, &plan)?;
+                Ok((Runnable::new(planning, plan).await?, schema))
+            });
+            let (runnable, schema) = tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return Err(Error::new(Code::Cancelled, "the query was cancelled")),
+                planned = plan => planned?,
+            };
+            Ok(Ended::Streaming(runnable, schema))
+        }
+        Statement::Explain(statement) => explain::run(call, statement).await.map(Ended::Answered),
+        Statement::Insert(insert) => dml::insert(call, insert, &values).await.map(|count| Ended::Answered(Answer::Count(count))),
+        Statement::CopyTo(copy) => dml::copy(call, copy, &values).await.map(|count| Ended::Answered(Answer::Count(count))),
+        statement if show::schema(statement).is_some() => show::run(call, statement).await.map(Ended::Answered),
+        statement => ddl::run(call, statement).await.map(|()| Ended::Answered(Answer::Count(0))),
+    }
+}
+
+fn answered(query_id: String, answer: Answer, guard: &QueryGuard) -> Result<Execution> {
+    Ok(match answer {
+        Answer::Count(count) => {
+            let schema: SchemaRef = Arc::new(Schema::empty());
+            let stream = Box::pin(EmptyRecordBatchStream::new(Arc::clone(&schema)));
+            Execution { query_id, schema, stream, rows_affected: Some(count) }
+        }
+        Answer::Rows(batches, schema) => {
+            guard.count(batches.iter().map(RecordBatch::num_rows).sum(), 0);
+            let edge_schema = edge::edge_schema(&schema);
+            let batches = futures::stream::iter(batches.into_iter().map(Ok));
+            let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema, batches));
+            let stream = edge::edge_stream(stream, Arc::clone(&edge_schema));
+            Execution { query_id, schema: edge_schema, stream, rows_affected: None }
+        }
+    })
+}
+
+/// Refuses what the user may not do.
+fn authorise(session: &Session, statement: &Statement) -> Result<()> {
+    let user = session.current_user()?;
+    crate::auth::check(&user, action(statement), object(statement))
+}
+
+fn action(statement: &Statement) -> crate::auth::Action {
+    use crate::auth::Action;
+    match statement {
+        Statement::Query(_)
+        | Statement::Explain(_)
+        | Statement::Use { .. }
+        | Statement::Set { .. }
+        | Statement::Reset { .. }
+        | Statement::Show(_)
+        | Statement::Describe { .. }
+        | Statement::Transaction(_)
+        // Users may end their own queries; `cancel` looks at whose it is.
+        | Statement::KillQuery { .. } => Action::Read,
+        Statement::Insert(_) | Statement::CopyTo(_) => Action::Write,
+        Statement::CreateDatabase { .. }
+        | Statement::DropDatabase { .. }
+        | Statement::CreateTable(_)
+        | Statement::DropTable { .. }
+        | Statement::AlterTable { .. }
+        | Statement::CreateView { .. }
+        | Statement::DropView { .. }
+        | Statement::CreateModel(_)
+        | Statement::DropModel { .. }
+        | Statement::MsckRepair { .. }
+        | Statement::RefreshTable { .. }
+        | Statement::AnalyzeTable { .. } => Action::Define,
+        Statement::CreateUser { .. }
+        | Statement::AlterUser { .. }
+        | Statement::DropUser { .. }
+        | Statement::CreateSecret { .. }
+        | Statement::DropSecret { .. } => Action::Administer,
+    }
+}
+
+fn object(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::Insert(_) => "INSERT",
+        Statement::CopyTo(_) => "COPY",
+        Statement::CreateDatabase { .. } => "CREATE DATABASE",
+        Statement::DropDatabase { .. } => "DROP DATABASE",
+        Statement::CreateTable(_) => "CREATE TABLE",
+        Statement::DropTable { .. } => "DROP TABLE",
+        Statement::AlterTable { .. } => "ALTER TABLE",
+        Statement::CreateView { .. } => "CREATE VIEW",
+        Statement::DropView { .. } => "DROP VIEW",
+        Statement::CreateModel(_) => "CREATE MODEL",
+        Statement::DropModel { .. } => "DROP MODEL",
+        Statement::MsckRepair { .. } => "MSCK REPAIR",
+        Statement::RefreshTable { .. } => "REFRESH TABLE",
+        Statement::AnalyzeTable { .. } => "ANALYZE TABLE",
+        Statement::CreateUser { .. } => "CREATE USER",
+        Statement::AlterUser { .. } => "ALTER USER",
+        Statement::DropUser { .. } => "DROP USER",
+        Statement::CreateSecret { .. } => "CREATE SECRET",
+        Statement::DropSecret { .. } => "DROP SECRET",
+        _ => "this statement",
+    }
+}
+
+/// The text for logs and the history: without passwords.
+fn mask(statement: &Statement, sql: &str) -> String {
+    match statement {
+        Statement::CreateUser { name, .. } => format!("CREATE USER {} PASSWORD '***'", parser::quote_name(name)),
+        Statement::AlterUser { name, .. } => format!("ALTER USER {} PASSWORD '***'", parser::quote_name(name)),
+        _ => sql.trim().to_owned(),
+    }
+}

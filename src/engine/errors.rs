@@ -1,0 +1,222 @@
+//! Errors of the query engine, said in our words.
+
+use crate::error::{Code, Error};
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+/// Turns an engine error into ours. One of ours that travelled through the engine comes out whole.
+pub fn from_datafusion(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(source) => from_external(source),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
+        DataFusionError::Shared(inner) => from_shared(&inner),
+        DataFusionError::Collection(errors) => match errors.into_iter().next() {
+            Some(first) => from_datafusion(first),
+            None => Error::internal("an empty collection of errors"),
+        },
+        DataFusionError::ArrowError(inner, _) => from_arrow(*inner),
+        DataFusionError::ParquetError(inner) => Error::new(Code::DataCorrupted, format!("could not read a Parquet file: {inner}")),
+        DataFusionError::ObjectStore(inner) => from_object_store(&inner),
+        DataFusionError::IoError(inner) => Error::new(Code::Io, format!("could not read or write: {inner}")),
+        DataFusionError::SQL(inner, _) => Error::new(Code::Syntax, plain(&inner.to_string())),
+        DataFusionError::SchemaError(inner, _) => from_schema(&inner),
+        DataFusionError::NotImplemented(text) => Error::new(Code::NotSupported, plain(&text)),
+        DataFusionError::Plan(text) => from_plan(&plain(&text)),
+        DataFusionError::Configuration(text) => Error::new(Code::InvalidParameter, plain(&text)),
+        DataFusionError::Execution(text) => Error::new(Code::InvalidValue, plain(&text)),
+        DataFusionError::ResourcesExhausted(text) => {
+            Error::new(Code::LimitExceeded, plain(&text)).hint("Select fewer rows or columns, or ask the administrator for more 'limits.memory'.")
+        }
+        DataFusionError::ExecutionJoin(join) if join.is_cancelled() => Error::new(Code::Cancelled, "the query was cancelled"),
+        DataFusionError::ExecutionJoin(_) => panicked(),
+        DataFusionError::Internal(text) => from_internal(&plain(&text)),
+        other => from_internal(&plain(&other.to_string())),
+    }
+}
+
+/// What a panic inside a statement is to its user; the log has the rest.
+pub fn panicked() -> Error {
+    Error::internal("the statement ended by a panic in the server; other statements go on")
+        .hint("Please report the statement that did it.")
+}
+
+fn from_shared(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(source) => match source.downcast_ref::<Error>() {
+            Some(ours) => ours.clone(),
+            None => Error::new(Code::InvalidValue, plain(&source.to_string())),
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_shared(inner),
+        DataFusionError::Shared(inner) => from_shared(inner),
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::ExternalError(source) => match source.downcast_ref::<DataFusionError>() {
+                Some(inner) => from_shared(inner),
+                None => match source.downcast_ref::<Error>() {
+                    Some(ours) => ours.clone(),
+                    None => Error::new(Code::InvalidValue, plain(&source.to_string())),
+                },
+            },
+            other => arrow_text(&other.to_string()),
+        },
+        DataFusionError::ResourcesExhausted(text) => from_datafusion(DataFusionError::ResourcesExhausted(text.clone())),
+        DataFusionError::Execution(text) => Error::new(Code::InvalidValue, plain(text)),
+        DataFusionError::Plan(text) => from_plan(&plain(text)),
+        DataFusionError::NotImplemented(text) => Error::new(Code::NotSupported, plain(text)),
+        DataFusionError::Internal(text) => from_internal(&plain(text)),
+        other => Error::new(Code::InvalidValue, plain(&other.to_string())),
+    }
+}
+
+fn from_external(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    match source.downcast::<Error>() {
+        Ok(ours) => *ours,
+        Err(source) => match source.downcast::<DataFusionError>() {
+            Ok(inner) => from_datafusion(*inner),
+            Err(source) => match source.downcast::<ArrowError>() {
+                Ok(inner) => from_arrow(*inner),
+                Err(source) => Error::new(Code::InvalidValue, plain(&source.to_string())),
+            },
+        },
+    }
+}
+
+/// Turns an Arrow error into ours.
+pub fn from_arrow(error: ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(source) => from_external(source),
+        ArrowError::DivideByZero => Error::new(Code::InvalidValue, "division by zero"),
+        ArrowError::IoError(text, _) => Error::new(Code::Io, plain(&text)),
+        other => arrow_text(&other.to_string()),
+    }
+}
+
+fn arrow_text(text: &str) -> Error {
+    let text = plain(text);
+    if text.eq_ignore_ascii_case("divide by zero") {
+        return Error::new(Code::InvalidValue, "division by zero");
+    }
+    Error::new(Code::InvalidValue, text)
+}
+
+fn from_object_store(error: &object_store::Error) -> Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = source {
+        if let Some(ours) = current.downcast_ref::<Error>() {
+            return ours.clone();
+        }
+        source = current.source();
+    }
+    match error {
+        object_store::Error::NotFound { path, .. } => Error::new(Code::Io, format!("file \"{path}\" does not exist")),
+        other => Error::new(Code::Io, format!("could not read or write: {other}")),
+    }
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
+            Error::unknown(Code::UndefinedColumn, format!("column \"{}\" does not exist", field.flat_name()), &field.name, names)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(Code::InvalidStatement, format!("column \"{}\" is ambiguous", field.name)).hint("Write the table's name or alias before it.")
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::new(Code::DuplicateColumn, format!("column \"{name}\" occurs twice")).hint("Give one of them another name with AS.")
+        }
+    }
+}
+
+/// Planning errors are the user's: names, types, misuse. Some deserve better words than the engine's.
+fn from_plan(text: &str) -> Error {
+    if let Some(rest) = text.strip_prefix("Invalid function '") {
+        let name = rest.split('\'').next().unwrap_or(rest);
+        let error = Error::new(Code::UndefinedFunction, format!("function \"{name}\" does not exist"));
+        return match rest.split("Did you mean '").nth(1).and_then(|near| near.split('\'').next()) {
+            Some(near) if crate::error::nearest(name, [near]).is_some() => error.hint(format!("Did you mean \"{near}\"?")),
+            _ => error.hint("SHOW FUNCTIONS lists them."),
+        };
+    }
+    if text.starts_with("table function '") || text.starts_with("Table function '") {
+        return Error::new(Code::UndefinedFunction, lower_first(text));
+    }
+    Error::new(Code::InvalidStatement, lower_first(text))
+}
+
+/// The engine's "internal" errors are sometimes a user's mistake that it did not foresee.
+fn from_internal(text: &str) -> Error {
+    let text = text.split(" This issue was likely caused by a bug").next().unwrap_or(text);
+    let text = text.split(" This was likely caused by a bug").next().unwrap_or(text);
+    Error::internal(format!("the query engine could not handle the statement: {}", lower_first(text.trim_end_matches(['.', ' ']))))
+}
+
+/// One line without the engine's prefixes.
+fn plain(text: &str) -> String {
+    const PREFIXES: &[&str] = &[
+        "Error during planning: ",
+        "Execution error: ",
+        "Internal error: ",
+        "External error: ",
+        "Arrow error: ",
+        "Parquet error: ",
+        "Optimizer rule ",
+        "Cast error: ",
+        "Compute error: ",
+        "Invalid argument error: ",
+        "Arithmetic overflow: ",
+        "Parser error: ",
+        "Schema error: ",
+        "Resources exhausted: ",
+        "SQL error: ",
+        "sql parser error: ",
+        "This feature is not implemented: ",
+        "Invalid or Unsupported Configuration: ",
+        "Object Store error: ",
+    ];
+    let mut text = text.split("\n\nbacktrace:").next().unwrap_or(text).trim();
+    while let Some(rest) = PREFIXES.iter().filter(|prefix| **prefix != "Optimizer rule ").find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest.trim();
+    }
+    lower_first(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Lower-cases a sentence's first letter; leaves names such as `SUM` and `Utf8` alone.
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && (second.is_lowercase() || second == ' ') && !text.starts_with("Utf8") => {
+            first.to_lowercase().chain(text.chars().skip(1)).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: DataFusionError, code: Code, message: &str) {
+        let ours = from_datafusion(error);
+        assert_eq!((ours.code, ours.message.as_str()), (code, message));
+    }
+
+    #[test]
+    fn our_own_error_comes_out_whole_however_deep_it_was() {
+        let ours = Error::new(Code::DuplicateTable, "table \"t\" already exists").hint("Drop it.");
+        let wrapped = DataFusionError::Context(
+            "while".into(),
+            Box::new(DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(DataFusionError::from(ours.clone())))), None)),
+        );
+        assert_eq!(from_datafusion(wrapped), ours);
+    }
+
+    #[test]
+    fn engine_errors_get_a_code_and_one_plain_line() {
+        check(DataFusionError::Plan("Invalid function 'foo'.\nDid you mean 'floor'?".into()), Code::UndefinedFunction, "function \"foo\" does not exist");
+        check(ArrowError::DivideByZero.into(), Code::InvalidValue, "division by zero");
+        check(DataFusionError::NotImplemented("Unsupported thing".into()), Code::NotSupported, "unsupported thing");
+        check(DataFusionError::Execution("Cast error: Cannot cast string 'x' to value of Int32 type".into()), Code::InvalidValue, "cannot cast string 'x' to value of Int32 type");
+    }
+}

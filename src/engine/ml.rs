@@ -1,0 +1,122 @@
+//! The `ML.` table functions: a model's own numbers, or a model applied to the rows of a query.
+
+use crate::catalog::Model;
+use crate::engine::planning::Planning;
+use crate::engine::{ddl, dml, errors};
+use crate::error::{Code, Error, Result};
+use crate::models::{Evaluation, RecommenderModel};
+use crate::parser::MlCall;
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::MemTable;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use std::sync::Arc;
+
+/// Functions that later versions will have.
+const LATER: &[&str] = &[
+    "recommend", "predict", "trial_info", "training_info", "feature_info", "feature_importance", "weights", "confusion_matrix", "roc_curve",
+    "explain_predict", "centroids", "global_explain",
+];
+
+/// The table that an `ML.` function stands for. Rows are read when the statement runs, not before.
+pub async fn table(planning: &Planning, call: &MlCall, values: Option<&[ScalarValue]>) -> Result<Arc<dyn TableProvider>> {
+    let model = find(planning, call)?;
+    match call.function.as_str() {
+        "evaluate" => evaluate(planning, call, &model, values).await,
+        later if LATER.contains(&later) => Err(Error::new(Code::NotSupported, format!("ML.{} is not supported yet", later.to_uppercase()))),
+        other => {
+            let known = std::iter::once("evaluate").chain(LATER.iter().copied());
+            Err(Error::unknown(Code::UndefinedFunction, format!("function \"ML.{}\" does not exist", other.to_uppercase()), other, known))
+        }
+    }
+}
+
+fn find(planning: &Planning, call: &MlCall) -> Result<Arc<Model>> {
+    let key = planning.key(&call.model.0)?;
+    planning.snapshot().models.get(&key).cloned().ok_or_else(|| ddl::model::undefined(planning.snapshot(), &key))
+}
+
+async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Option<&[ScalarValue]>) -> Result<Arc<dyn TableProvider>> {
+    if let Some(option) = call.options.first() {
+        return Err(Error::new(Code::InvalidParameter, format!("ML.EVALUATE has no option \"{}\"", option.key)));
+    }
+    let Some(input) = &call.input else {
+        let batch = stored(model)?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(errors::from_datafusion)?;
+        return Ok(Arc::new(table));
+    };
+    let mut plan = Box::pin(planning.query(input, values)).await?;
+    if let Some(values) = values {
+        plan = dml::bind(plan, values)?;
+    }
+    let recommender = planning.engine().models().load(model, model.default_version)?;
+    // With open parameters only the schema is wanted.
+    let physical = match values {
+        None if input.n_parameters > 0 => None,
+        _ => Some(planning.state().create_physical_plan(&plan).await.map_err(errors::from_datafusion)?),
+    };
+    let evaluate = Evaluate { schema: evaluation_schema(), recommender, physical };
+    let table = StreamingTable::try_new(evaluation_schema(), vec![Arc::new(evaluate)]).map_err(errors::from_datafusion)?;
+    Ok(Arc::new(table))
+}
+
+fn evaluation_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("rmse", DataType::Float64, true),
+        Field::new("mae", DataType::Float64, true),
+        Field::new("rows_eval", DataType::Int64, true),
+        Field::new("rows_eval_dropped", DataType::Int64, true),
+    ]))
+}
+
+/// What the held-out split of the training said; NULL when there was none.
+fn stored(model: &Model) -> Result<RecordBatch> {
+    let version = model.versions.iter().find(|version| version.version == model.default_version);
+    let metric = |name: &str| version.and_then(|version| version.metrics.get(name)).copied();
+    let count = |name: &str| metric(name).map(|value| value as i64);
+    row(metric("rmse"), metric("mae"), count("rows_eval"), count("rows_eval_dropped"))
+}
+
+fn row(rmse: Option<f64>, mae: Option<f64>, rows: Option<i64>, dropped: Option<i64>) -> Result<RecordBatch> {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Float64Array::from(vec![rmse])),
+        Arc::new(Float64Array::from(vec![mae])),
+        Arc::new(Int64Array::from(vec![rows])),
+        Arc::new(Int64Array::from(vec![dropped])),
+    ];
+    RecordBatch::try_new(evaluation_schema(), columns).map_err(errors::from_arrow)
+}
+
+/// Scores the rows of a query when it is executed.
+#[derive(Debug)]
+struct Evaluate {
+    schema: SchemaRef,
+    recommender: Arc<RecommenderModel>,
+    physical: Option<Arc<dyn ExecutionPlan>>,
+}
+
+impl PartitionStream for Evaluate {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (recommender, physical) = (Arc::clone(&self.recommender), self.physical.clone());
+        let batch = async move {
+            let Some(physical) = physical else {
+                return Err(Error::new(Code::InvalidParameter, "the parameters of the statement are not bound").into());
+            };
+            let rows = execute_stream(physical, context)?;
+            let Evaluation { rmse, mae, rows_eval, rows_eval_dropped } = crate::models::evaluate(&recommender, rows).await?;
+            Ok(row(rmse, mae, Some(rows_eval as i64), Some(rows_eval_dropped as i64))?)
+        };
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::once(batch)))
+    }
+}

@@ -1,0 +1,367 @@
+//! One statement's planning: a catalog snapshot, tables pinned once, names resolved, a logical plan.
+//!
+//! All scans, views, common tables and sub-queries of a statement see the same [`Planning`], so a table
+//! that occurs twice is the same provider both times: one snapshot.
+
+use crate::catalog::{ObjectKey, Snapshot, View};
+use crate::engine::names::{self, KnownNames};
+use crate::engine::{Engine, errors, ml, parameters, providers};
+use crate::error::{Code, Error, Result};
+use crate::models::CatalogLookup;
+use crate::parser::QueryStatement;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::ScalarValue;
+use datafusion::datasource::ViewTable;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as EngineStatement;
+use sqlparser::ast::{ObjectName, ObjectNamePart, Query, Statement as SqlStatement};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Views within views, at most.
+const VIEW_DEPTH_MAX: usize = 32;
+/// The schema under which ad-hoc files stand in a plan.
+const FILES: &str = "__weir_files";
+
+/// What every part of one statement shares.
+#[derive(Debug)]
+struct Shared {
+    engine: Arc<Engine>,
+    user: String,
+    snapshot: Arc<Snapshot>,
+    /// Providers by database and name, with and without the file column.
+    pinned: Mutex<HashMap<(String, String, bool), Arc<dyn TableProvider>>>,
+}
+
+/// The planning of one statement, or of a view inside it.
+#[derive(Debug, Clone)]
+pub struct Planning {
+    shared: Arc<Shared>,
+    state: SessionState,
+    /// Where names without a database are looked up.
+    database: String,
+    /// Views that are being planned, outermost first.
+    views: Vec<ObjectKey>,
+    /// The ML table functions of the query being planned, by their stand-in names.
+    ml_tables: HashMap<String, Arc<dyn TableProvider>>,
+    file_column: bool,
+}
+
+impl Planning {
+    /// A new statement's planning over the newest catalog.
+    pub fn new(engine: &Arc<Engine>, user: &str, database: &str, timezone: &str) -> Self {
+        let snapshot = engine.catalog().snapshot();
+        let mut state = engine.base_state().clone();
+        let options = state.config_mut().options_mut();
+        options.catalog.default_schema = database.to_owned();
+        options.execution.time_zone = Some(timezone.to_owned());
+        // now() is one instant for the whole statement.
+        state.mark_start_execution();
+        let lookup = Arc::new(CatalogLookup::new(Arc::clone(engine.models()), Arc::clone(&snapshot), database.to_owned()));
+        let (scalars, table_functions) = weir_functions::model_functions(lookup);
+        for function in scalars.into_iter().chain(weir_functions::session_functions(database.to_owned(), user.to_owned())) {
+            let _ = state.register_udf(Arc::new(function)); // Replaces the function of the same name.
+        }
+        for (name, function) in table_functions {
+            state.register_udtf(name, function);
+        }
+        let shared = Arc::new(Shared { engine: Arc::clone(engine), user: user.to_owned(), snapshot, pinned: Mutex::default() });
+        Self { shared, state, database: database.to_owned(), views: Vec::new(), ml_tables: HashMap::new(), file_column: false }
+    }
+
+    /// The catalog as this statement sees it.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.shared.snapshot
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.shared.engine
+    }
+
+    /// The engine state of this statement.
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Changes the engine state, for the retry without hash joins.
+    pub fn state_mut(&mut self) -> &mut SessionState {
+        &mut self.state
+    }
+
+    /// Database and name of a table or view as written in one to three parts, lower case.
+    pub fn key(&self, parts: &[String]) -> Result<ObjectKey> {
+        object_key(parts, &self.database)
+    }
+
+    /// Plans a query. With `values` the parameters of table functions are put in; the others stay
+    /// placeholders and are bound afterwards.
+    pub async fn query(&self, statement: &QueryStatement, values: Option<&[ScalarValue]>) -> Result<LogicalPlan> {
+        let mut query = (*statement.query).clone();
+        let mut planning = self.clone();
+        planning.file_column = names::mentions_file_column(&query);
+        planning.ml_tables = HashMap::new();
+        for (idx, call) in statement.ml_calls.iter().enumerate() {
+            let table = Box::pin(ml::table(&planning, call, values)).await?;
+            planning.ml_tables.insert(format!("__weir_ml_{idx}"), table);
+        }
+        if let Some(values) = values {
+            parameters::into_table_functions(&mut query, values)?;
+        }
+        let known = planning.known_names(&mut query).await?;
+        names::resolve(&mut query, known)?;
+        let mut state = planning.state.clone();
+        state.register_catalog_list(Arc::new(StatementCatalog(planning)));
+        let statement = EngineStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
+        state.statement_to_plan(statement).await.map_err(errors::from_datafusion)
+    }
+
+    /// Resolves the query's tables, so that their columns are known and a missing one is named.
+    async fn known_names(&self, query: &mut Query) -> Result<KnownNames> {
+        let mut known = KnownNames::default();
+        name_files(query);
+        let common = common_tables(query);
+        for relation in names::relations(query) {
+            let parts = parts(&relation);
+            let Some(name) = parts.last().cloned() else { continue };
+            match self.provider(&parts).await? {
+                Some(provider) => {
+                    let schema = provider.schema();
+                    known.add_table(&name, schema.fields().iter().map(|field| field.name().as_str()));
+                }
+                None if parts.len() == 1 && common.contains(&name.to_lowercase()) => known.add_table(&name, []),
+                None => return Err(self.missing(&parts)),
+            }
+        }
+        Ok(known)
+    }
+
+    fn missing(&self, parts: &[String]) -> Error {
+        let name = parts.join(".");
+        let key = match self.key(parts) {
+            Ok(key) => key,
+            Err(error) => return error,
+        };
+        if !is_virtual(&key.database) && !self.snapshot().databases.contains_key(&key.database) {
+            return undefined_database(self.snapshot(), &key.database);
+        }
+        let in_database: Vec<&str> = relation_names(self.snapshot(), &key.database);
+        Error::unknown(Code::UndefinedTable, format!("table \"{name}\" does not exist"), &key.name, in_database)
+    }
+
+    /// The provider of a relation, pinned for this statement; `None` when there is none of that name.
+    pub async fn provider(&self, parts: &[String]) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let [name] = parts
+            && let Some(table) = self.ml_tables.get(&name.to_lowercase())
+        {
+            return Ok(Some(Arc::clone(table)));
+        }
+        let key = match parts {
+            [schema, path] if schema == FILES => (FILES.to_owned(), path.clone(), self.file_column),
+            _ => {
+                let key = self.key(parts)?;
+                (key.database, key.name, self.file_column)
+            }
+        };
+        if let Some(provider) = self.shared.pinned.lock().await.get(&key) {
+            return Ok(Some(Arc::clone(provider)));
+        }
+        let Some(provider) = self.open(&key.0, &key.1).await? else { return Ok(None) };
+        // Two scans of one statement may open a table at once: the first one stays.
+        let mut pinned = self.shared.pinned.lock().await;
+        Ok(Some(Arc::clone(pinned.entry(key).or_insert(provider))))
+    }
+
+    async fn open(&self, database: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let engine = &self.shared.engine;
+        match database {
+            FILES => return providers::file(engine, &self.state, name, self.file_column).await.map(Some),
+            "information_schema" => {
+                let schema = super::information_schema::InformationSchema::new(Arc::clone(self.snapshot()));
+                return schema.table(&name.to_lowercase()).await.map_err(errors::from_datafusion);
+            }
+            "system" => return super::system::table(self, &self.shared.user, name),
+            _ => {}
+        }
+        let key = ObjectKey::new(database, name);
+        if let Some(view) = self.snapshot().views.get(&key).cloned() {
+            return Box::pin(self.view(&key, &view)).await.map(Some);
+        }
+        match self.snapshot().tables.get(&key) {
+            Some(table) => providers::provider(engine, table, self.file_column).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Plans a view again from its SQL: it sees its tables as they are now.
+    async fn view(&self, key: &ObjectKey, view: &View) -> Result<Arc<dyn TableProvider>> {
+        if self.views.contains(key) {
+            return Err(Error::new(Code::InvalidStatement, format!("view \"{key}\" reads itself")).hint("Create it again without itself in its query."));
+        }
+        if self.views.len() >= VIEW_DEPTH_MAX {
+            return Err(Error::new(Code::LimitExceeded, format!("views are nested more than {VIEW_DEPTH_MAX} deep at \"{key}\"")));
+        }
+        let mut planning = self.clone();
+        planning.database.clone_from(&view.search_database);
+        planning.state.config_mut().options_mut().catalog.default_schema.clone_from(&view.search_database);
+        planning.views.push(key.clone());
+        let statement = parse_view(view)?;
+        let mut plan = planning.query(&statement, None).await.map_err(|error| {
+            let detail = error.detail.clone().unwrap_or_default();
+            error.detail(format!("The view \"{key}\" reads it. {detail}").trim_end().to_owned())
+        })?;
+        if !view.column_names.is_empty() {
+            plan = rename_columns(plan, &view.column_names)?;
+        }
+        Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
+    }
+}
+
+/// The statement that a view keeps as text.
+pub fn parse_view(view: &View) -> Result<QueryStatement> {
+    match crate::parser::parse_one(&view.sql)? {
+        crate::parser::Statement::Query(statement) => Ok(statement),
+        _ => Err(Error::internal(format!("the text of view \"{}.{}\" is not a query", view.database, view.name))),
+    }
+}
+
+/// Gives a plan's columns new names, by position.
+pub fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
+    use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+    let n_columns = plan.schema().fields().len();
+    if n_columns != names.len() {
+        return Err(Error::new(Code::InvalidStatement, "the list of column names does not fit the query")
+            .detail(format!("The list has {} names, the query {n_columns} columns.", names.len())));
+    }
+    let columns: Vec<Expr> = plan.schema().columns().into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(errors::from_datafusion)
+}
+
+/// `[weir.][database.]name` in lower case; `default` is `public`.
+pub fn object_key(parts: &[String], current: &str) -> Result<ObjectKey> {
+    match parts {
+        [name] => Ok(ObjectKey::new(current, name)),
+        [database, name] => Ok(ObjectKey::new(&database_name(database), name)),
+        [catalog, database, name] if catalog.eq_ignore_ascii_case(super::CATALOG) => Ok(ObjectKey::new(&database_name(database), name)),
+        [catalog, _, _] => Err(Error::new(Code::UndefinedDatabase, format!("catalog \"{catalog}\" does not exist")).hint("The one catalog is \"weir\".")),
+        _ => Err(Error::new(Code::InvalidStatement, format!("the name \"{}\" has more than three parts", parts.join(".")))),
+    }
+}
+
+/// The real name of a database as written.
+pub fn database_name(name: &str) -> String {
+    let name = name.to_lowercase();
+    if name == "default" { "public".into() } else { name }
+}
+
+/// Databases that are made by the server, not stored.
+pub fn is_virtual(database: &str) -> bool {
+    matches!(database, "information_schema" | "system")
+}
+
+/// `database "x" does not exist`, with what is near.
+pub fn undefined_database(snapshot: &Snapshot, name: &str) -> Error {
+    Error::unknown(Code::UndefinedDatabase, format!("database \"{name}\" does not exist"), name, snapshot.databases.keys().map(String::as_str))
+}
+
+/// Names of tables and views of one database, as written.
+pub fn relation_names<'a>(snapshot: &'a Snapshot, database: &str) -> Vec<&'a str> {
+    let tables = snapshot.tables.iter().filter(|(key, _)| key.database == database).map(|(_, table)| table.name.as_str());
+    let views = snapshot.views.iter().filter(|(key, _)| key.database == database).map(|(_, view)| view.name.as_str());
+    tables.chain(views).collect()
+}
+
+fn parts(name: &ObjectName) -> Vec<String> {
+    name.0
+        .iter()
+        .filter_map(|part| match part {
+            ObjectNamePart::Identifier(ident) => Some(ident.value.clone()),
+            ObjectNamePart::Function(_) => None,
+        })
+        .collect()
+}
+
+/// `FROM 'dir/*.parquet'` becomes a table of the schema of files.
+fn name_files(query: &mut Query) {
+    use sqlparser::ast::{Ident, TableFactor, VisitMut, VisitorMut};
+    use std::ops::ControlFlow;
+    struct Files;
+    impl VisitorMut for Files {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { name, .. } = factor
+                && let [ObjectNamePart::Identifier(ident)] = name.0.as_slice()
+                && ident.quote_style == Some('\'')
+            {
+                let path = ident.clone();
+                name.0 = vec![ObjectNamePart::Identifier(Ident::new(FILES)), ObjectNamePart::Identifier(path)];
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Files);
+}
+
+fn common_tables(query: &Query) -> BTreeSet<String> {
+    use sqlparser::ast::{Visit, Visitor};
+    use std::ops::ControlFlow;
+    struct Common(BTreeSet<String>);
+    impl Visitor for Common {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            self.0.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|table| table.alias.name.value.to_lowercase()));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut common = Common(BTreeSet::new());
+    let _ = query.visit(&mut common);
+    common.0
+}
+
+/// A statement's tables as the engine asks for them.
+#[derive(Debug, Clone)]
+struct StatementCatalog(Planning);
+
+impl CatalogProviderList for StatementCatalog {
+    fn register_catalog(&self, _name: String, _catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+    fn catalog_names(&self) -> Vec<String> {
+        vec![super::CATALOG.into()]
+    }
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        name.eq_ignore_ascii_case(super::CATALOG).then(|| Arc::new(self.clone()) as Arc<dyn CatalogProvider>)
+    }
+}
+
+impl CatalogProvider for StatementCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.0.snapshot().databases.keys().cloned().collect()
+    }
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        Some(Arc::new(StatementSchema { planning: self.0.clone(), database: name.to_owned() }))
+    }
+}
+
+#[derive(Debug)]
+struct StatementSchema {
+    planning: Planning,
+    database: String,
+}
+
+#[async_trait::async_trait]
+impl SchemaProvider for StatementSchema {
+    fn table_names(&self) -> Vec<String> {
+        relation_names(self.planning.snapshot(), &self.database).into_iter().map(str::to_lowercase).collect()
+    }
+    async fn table(&self, name: &str) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
+        let parts = if name.starts_with("__weir_ml_") { vec![name.to_owned()] } else { vec![self.database.clone(), name.to_owned()] };
+        Ok(self.planning.provider(&parts).await?)
+    }
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|known| known == name)
+    }
+}

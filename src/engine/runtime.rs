@@ -1,0 +1,166 @@
+//! The query engine's set-up: memory, disk, settings that keep results right, planning threads.
+
+use crate::error::{Code, Error, Result};
+use crate::storage::Storage;
+use datafusion::common::config::ConfigOptions;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionState;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::joins::NestedLoopJoinExec;
+use datafusion::physical_plan::{ExecutionPlanProperties, with_new_children_if_necessary};
+use datafusion::prelude::SessionConfig;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Limits of the query engine.
+#[derive(Debug, Clone)]
+pub struct EngineLimits {
+    pub memory_bytes: usize,
+    pub spill_directory: PathBuf,
+    pub spill_bytes_max: u64,
+    pub parallelism: usize,
+    pub planning_timeout: Duration,
+}
+
+/// Bytes of decoded Parquet metadata that are kept.
+const METADATA_CACHE_BYTES: usize = 256 * 1024 * 1024;
+/// Stack of a planning thread: long chains of operators recurse deeply (a 2 MiB stack overflows at 2,000 terms).
+const PLANNING_STACK_BYTES: usize = 64 * 1024 * 1024;
+/// Statements that are planned at once; more wait.
+const PLANNING_THREADS_MAX: usize = 8;
+
+/// The engine's memory pool, disk manager and stores. The spill directory is wiped: it is ours alone.
+pub fn runtime_env(limits: &EngineLimits, storage: &Arc<Storage>) -> Result<Arc<RuntimeEnv>> {
+    let directory = &limits.spill_directory;
+    let io = |error: std::io::Error| Error::new(Code::Io, format!("could not prepare the spill directory \"{}\": {error}", directory.display()));
+    if directory.exists() {
+        std::fs::remove_dir_all(directory).map_err(io)?;
+    }
+    std::fs::create_dir_all(directory).map_err(io)?;
+    let top = NonZeroUsize::new(5).unwrap_or(NonZeroUsize::MIN);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), top)))
+        .with_disk_manager_builder(
+            DiskManagerBuilder::default()
+                .with_mode(DiskManagerMode::Directories(vec![directory.clone()]))
+                .with_max_temp_directory_size(limits.spill_bytes_max),
+        )
+        // The list cache never forgets: new files would stay invisible.
+        .with_object_list_cache_limit(0)
+        .with_metadata_cache_limit(METADATA_CACHE_BYTES)
+        .with_object_store_registry(storage.registry())
+        .build_arc()
+        .map_err(super::errors::from_datafusion)
+}
+
+/// The settings of every session. `ARCHITECTURE.md` and the tests in `tests/slt/traps` say why.
+pub fn session_config(limits: &EngineLimits) -> SessionConfig {
+    let mut options = ConfigOptions::new();
+    options.catalog.create_default_catalog_and_schema = false;
+    options.catalog.default_catalog = super::CATALOG.into();
+    options.catalog.default_schema = "public".into();
+    options.catalog.information_schema = false; // Ours is in `information_schema`.
+    options.sql_parser.enable_ident_normalization = false; // `names` resolves without regard to case.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.support_varchar_with_length = true;
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.parquet.pushdown_filters = false; // Wrong rows with ORDER BY and LIMIT.
+    options.execution.time_zone = Some("UTC".into());
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false; // Wrong minimum over several files.
+    options.optimizer.prefer_hash_join = true;
+    options.execution.target_partitions = limits.parallelism;
+    SessionConfig::from(options)
+}
+
+/// The state from which every statement's state is cloned.
+pub fn base_state(limits: &EngineLimits, runtime: Arc<RuntimeEnv>) -> Result<SessionState> {
+    let mut state = SessionStateBuilder::new()
+        .with_config(session_config(limits))
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_type_planner(Arc::new(super::types::WeirTypePlanner))
+        .with_physical_optimizer_rule(Arc::new(SingleNestedLoopJoin))
+        .build();
+    weir_functions::register_all(&mut state).map_err(super::errors::from_datafusion)?;
+    Ok(state)
+}
+
+/// Runs nested-loop joins in one partition: with several and a limited pool, an outer join returned rows twice.
+#[derive(Debug)]
+struct SingleNestedLoopJoin;
+
+impl PhysicalOptimizerRule for SingleNestedLoopJoin {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        use datafusion::common::tree_node::{Transformed, TreeNode};
+        plan.transform_up(|plan| {
+            if !plan.is::<NestedLoopJoinExec>() {
+                return Ok(Transformed::no(plan));
+            }
+            let children = plan
+                .children()
+                .into_iter()
+                .map(|child| match child.output_partitioning().partition_count() {
+                    0 | 1 => Arc::clone(child),
+                    _ => Arc::new(CoalescePartitionsExec::new(Arc::clone(child))) as Arc<dyn ExecutionPlan>,
+                })
+                .collect();
+            Ok(Transformed::yes(with_new_children_if_necessary(plan, children)?))
+        })
+        .map(|transformed| transformed.data)
+    }
+
+    fn name(&self) -> &str {
+        "single_nested_loop_join"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Runs planning on threads of its own with a large stack, within a deadline.
+#[derive(Debug)]
+pub struct PlanningThreads {
+    permits: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl PlanningThreads {
+    /// `timeout` is the longest that a statement may be planned.
+    pub fn new(timeout: Duration) -> Self {
+        Self { permits: Arc::new(Semaphore::new(PLANNING_THREADS_MAX)), timeout }
+    }
+
+    /// Runs a future to its end on a planning thread. A panic there becomes an error of this statement.
+    ///
+    /// A future that does not end in time is left alone on its thread: planning cannot be interrupted.
+    pub async fn run<T: Send + 'static>(&self, future: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::new(Code::Unavailable, "the server is shutting down"))?;
+        let runtime = tokio::runtime::Handle::current();
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("planning".into())
+            .stack_size(PLANNING_STACK_BYTES)
+            .spawn(move || {
+                let _permit = permit;
+                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(future)));
+                let _ = answer.send(result.unwrap_or_else(|_| Err(super::errors::panicked())));
+            })
+            .map_err(|error| Error::new(Code::LimitExceeded, format!("could not start a planning thread: {error}")))?;
+        match tokio::time::timeout(self.timeout, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(super::errors::panicked()),
+            Err(_) => Err(Error::new(Code::Timeout, format!("the statement could not be planned within {} s", self.timeout.as_secs()))
+                .hint("Simplify it: fewer joins, sub-queries or nested views.")),
+        }
+    }
+}
