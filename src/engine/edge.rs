@@ -1,1 +1,0 @@
-//! The one module that decides which types leave the server.

@@ -1,0 +1,65 @@
+//! How many bytes the rows of a batch need, and cutting batches to a size, without copying.
+
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::DataType;
+
+/// Cuts a batch into runs of rows of at most `bytes_max` each; a run has at least one row.
+pub(super) fn slices(batch: &RecordBatch, bytes_max: usize) -> Vec<RecordBatch> {
+    let mut slices = Vec::new();
+    // Halves that are still to be looked at, the next one last.
+    let mut pending = vec![(0, batch.num_rows())];
+    while let Some((offset, length)) = pending.pop() {
+        if length == 0 {
+            continue;
+        }
+        let bytes: usize = batch.columns().iter().map(|array| bytes(array.as_ref(), offset, length)).sum();
+        if bytes <= bytes_max || length == 1 {
+            slices.push(batch.slice(offset, length));
+        } else {
+            let half = length / 2;
+            pending.push((offset + half, length - half));
+            pending.push((offset, half));
+        }
+    }
+    slices
+}
+
+/// The bytes of `length` rows from `offset`, as they will be written: shared buffers count only the part in use.
+fn bytes(array: &dyn Array, offset: usize, length: usize) -> usize {
+    let validity = if array.nulls().is_some() { length.div_ceil(8) } else { 0 };
+    let values = match array.data_type() {
+        DataType::Boolean => length.div_ceil(8),
+        DataType::Utf8 => range(array.as_string::<i32>().value_offsets(), offset, length).1 + 4 * length,
+        DataType::Binary => range(array.as_binary::<i32>().value_offsets(), offset, length).1 + 4 * length,
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let (start, count) = range(list.value_offsets(), offset, length);
+            bytes(list.values().as_ref(), start, count) + 4 * length
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            let (start, count) = range(list.value_offsets(), offset, length);
+            bytes(list.values().as_ref(), start, count) + 8 * length
+        }
+        DataType::Map(_, _) => {
+            let map = array.as_map();
+            let (start, count) = range(map.value_offsets(), offset, length);
+            bytes(map.entries(), start, count) + 4 * length
+        }
+        DataType::FixedSizeList(_, size) => {
+            let size = usize::try_from(*size).unwrap_or(0);
+            bytes(array.as_fixed_size_list().values().as_ref(), offset * size, length * size)
+        }
+        DataType::Struct(_) => array.as_struct().columns().iter().map(|column| bytes(column.as_ref(), offset, length)).sum(),
+        // The edge has no other variable types; 16 bytes is the widest fixed one.
+        other => other.primitive_width().unwrap_or(16) * length,
+    };
+    validity + values
+}
+
+/// Start and count of the child rows behind `length` rows from `offset`.
+fn range<O: Copy + TryInto<usize>>(offsets: &[O], offset: usize, length: usize) -> (usize, usize) {
+    let at = |index: usize| offsets.get(index).and_then(|value| (*value).try_into().ok()).unwrap_or(0);
+    let start = at(offset);
+    (start, at(offset + length).saturating_sub(start))
+}

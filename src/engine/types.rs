@@ -1,1 +1,0 @@
-//! SQL type names and Arrow types.
