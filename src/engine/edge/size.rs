@@ -3,25 +3,35 @@
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 
-/// Cuts a batch into runs of rows of at most `bytes_max` each; a run has at least one row.
+/// Cuts a batch into the longest runs of rows of at most `bytes_max` each; a run has at least one row.
 pub(super) fn slices(batch: &RecordBatch, bytes_max: usize) -> Vec<RecordBatch> {
     let mut slices = Vec::new();
-    // Halves that are still to be looked at, the next one last.
-    let mut pending = vec![(0, batch.num_rows())];
-    while let Some((offset, length)) = pending.pop() {
-        if length == 0 {
-            continue;
-        }
-        let bytes: usize = batch.columns().iter().map(|array| bytes(array.as_ref(), offset, length)).sum();
-        if bytes <= bytes_max || length == 1 {
-            slices.push(batch.slice(offset, length));
-        } else {
-            let half = length / 2;
-            pending.push((offset + half, length - half));
-            pending.push((offset, half));
-        }
+    let mut offset = 0;
+    while offset < batch.num_rows() {
+        let length = longest_run(batch, offset, bytes_max);
+        slices.push(batch.slice(offset, length));
+        offset += length;
     }
     slices
+}
+
+/// The most rows from `offset` that fit, by bisection: the bytes grow with the rows.
+fn longest_run(batch: &RecordBatch, offset: usize, bytes_max: usize) -> usize {
+    let fits = |length: usize| batch.columns().iter().map(|array| bytes(array.as_ref(), offset, length)).sum::<usize>() <= bytes_max;
+    let rest = batch.num_rows() - offset;
+    if fits(rest) {
+        return rest;
+    }
+    let (mut fitting, mut too_long) = (1, rest);
+    while too_long - fitting > 1 {
+        let middle = fitting + (too_long - fitting) / 2;
+        if fits(middle) {
+            fitting = middle;
+        } else {
+            too_long = middle;
+        }
+    }
+    fitting
 }
 
 /// The bytes of `length` rows from `offset`, as they will be written: shared buffers count only the part in use.
