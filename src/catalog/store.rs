@@ -26,6 +26,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Marks a SQLite file as ours: "weir" in ASCII.
 const APPLICATION_ID: i32 = 0x7765_6972;
 
+/// How every SQLite file begins.
+const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+
 /// How long we wait for a tool that reads the file, such as the `sqlite3` shell.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -134,7 +137,9 @@ impl Store {
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(path).map_err(|error| cannot("open the catalog", &error))?;
+        let mut file = options.open(path).map_err(|error| cannot("open the catalog", &error))?;
+        check_header(&mut file, path)?;
+        drop(file);
         let wrap = |error| sqlite_error(path, "open", &error);
         let mut connection = Connection::open(path).map_err(wrap)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(wrap)?;
@@ -313,6 +318,33 @@ fn lock(path: &Path, directory: &Path) -> Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(cannot(error)),
     }
+}
+
+/// Refuses what SQLite would take for an empty database and overwrite: any file shorter than a page, and
+/// a file that lost its contents while its log still has some.
+fn check_header(file: &mut File, path: &Path) -> Result<()> {
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        std::fs::metadata(name).is_ok_and(|metadata| metadata.len() > 0)
+    };
+    let mut header = Vec::new();
+    file.take(SQLITE_MAGIC.len() as u64)
+        .read_to_end(&mut header)
+        .map_err(|error| Error::new(Code::Io, format!("could not read the catalog \"{}\": {error}", path.display())))?;
+    // With a rollback journal beside it the file may be half-written: SQLite knows how to go back.
+    if beside("-journal") || header == SQLITE_MAGIC {
+        return Ok(());
+    }
+    if !header.is_empty() {
+        return Err(not_a_catalog(path, "It is not a SQLite database."));
+    }
+    if beside("-wal") {
+        return Err(Error::new(Code::DataCorrupted, format!("the catalog \"{}\" is damaged", path.display()))
+            .detail("The file is empty, its log is not.")
+            .hint("Restore the file from a backup."));
+    }
+    Ok(())
 }
 
 /// The schema version of a file, 0 for an empty one; a file that is not a catalog is refused.
