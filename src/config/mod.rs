@@ -28,7 +28,7 @@ use layers::Layers;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Every setting, checked.
@@ -232,7 +232,7 @@ impl Config {
                 bag.mistake("storage.roots", format!("has the prefix \"{}\" twice", root.prefix));
             }
             // Or SQL could read the password verifiers, and write the catalog.
-            if self.data_dir.starts_with(&root.path) {
+            if resolved(&self.data_dir).starts_with(resolved(&root.path)) {
                 bag.mistake("storage.roots", format!("gives SQL the server's own data_dir, which lies in \"{}\"", root.path.display()));
             }
         }
@@ -274,6 +274,16 @@ fn take_log_level(bag: &mut Bag) -> String {
         }
     }
     level
+}
+
+/// The path without symbolic links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) {
+            return real.join(rest);
+        }
+    }
+    path.to_owned()
 }
 
 /// True when nobody outside this machine can connect.
