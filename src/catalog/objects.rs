@@ -1,5 +1,9 @@
 //! The objects of the catalog: plain values that serialise.
+//!
+//! A field that was added later has a serde default, and unknown fields are skipped: a catalog written by
+//! the next weir can be read by this one, and the other way round.
 
+use super::names::resolve_database_name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,8 +17,9 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
+    /// The key for names as written; the database `default` is `public`.
     pub fn new(database: &str, name: &str) -> Self {
-        Self { database: database.to_lowercase(), name: name.to_lowercase() }
+        Self { database: resolve_database_name(database), name: name.to_lowercase() }
     }
 }
 
@@ -24,6 +29,7 @@ impl std::fmt::Display for ObjectKey {
     }
 }
 
+/// A database: a name for tables, views and models to lie under.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Database {
     /// As written.
@@ -55,8 +61,10 @@ pub struct Table {
     pub location: String,
     pub comment: Option<String>,
     /// TBLPROPERTIES, in the order and case written.
+    #[serde(default)]
     pub properties: Vec<(String, String)>,
     /// OPTIONS and ROW FORMAT as option keys, in the order written.
+    #[serde(default)]
     pub options: Vec<(String, String)>,
     /// Partitions with a location of their own (ALTER TABLE ADD PARTITION .. LOCATION): `dt=2026-01-01` -> location.
     #[serde(default)]
@@ -68,12 +76,23 @@ pub struct Table {
     pub owner: String,
 }
 
+impl Table {
+    /// The key under which it is found.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(&self.database, &self.name)
+    }
+}
+
+/// Who owns the files of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TableKind {
+    /// Somebody else's files; DROP leaves them.
     External,
+    /// Our files under a Delta log.
     Managed,
 }
 
+/// A column as declared or inferred.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// As written.
@@ -92,14 +111,23 @@ pub struct View {
     /// The query as written.
     pub sql: String,
     /// Column names given in CREATE VIEW v (a, b).
+    #[serde(default)]
     pub column_names: Vec<String>,
     /// The columns when it was created, for listings.
+    #[serde(default)]
     pub columns: Vec<Column>,
     /// The database that was current at creation: unqualified names resolve there.
     pub search_database: String,
     pub comment: Option<String>,
     pub created_ms: i64,
     pub owner: String,
+}
+
+impl View {
+    /// The key under which it is found.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(&self.database, &self.name)
+    }
 }
 
 /// A model with its versions.
@@ -110,6 +138,7 @@ pub struct Model {
     pub name: String,
     pub model_type: String,
     /// Options as written.
+    #[serde(default)]
     pub options: Vec<(String, String)>,
     /// The training query as written.
     pub query: String,
@@ -120,15 +149,30 @@ pub struct Model {
     pub owner: String,
 }
 
+impl Model {
+    /// The key under which it is found.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(&self.database, &self.name)
+    }
+
+    /// The version that queries use, unless it was removed.
+    pub fn default(&self) -> Option<&ModelVersion> {
+        self.versions.iter().find(|version| version.version == self.default_version)
+    }
+}
+
 /// One trained version. The artefact lies in the models directory under `<id>/<version>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelVersion {
     pub version: u64,
     pub trained_ms: i64,
+    #[serde(with = "exact_number")]
     pub train_seconds: f64,
     /// Metrics by name (`rmse`, `mae`), and counts (`rows_train`, `rows_eval`, `rows_eval_dropped`).
+    #[serde(default, with = "exact_numbers")]
     pub metrics: BTreeMap<String, f64>,
     /// Effective parameters after defaults, for DESCRIBE MODEL.
+    #[serde(default)]
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -158,8 +202,56 @@ pub struct Secret {
     pub created_ms: i64,
 }
 
+/// Where the server reads a secret when it needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SecretSource {
+    /// The name of an environment variable of the server.
     Env(String),
+    /// The path of a file on the server.
     File(String),
+}
+
+/// Floating-point numbers as text: JSON has no NaN, and its parser may be off by the last bit.
+mod exact_number {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Number {
+        Text(String),
+        Plain(f64),
+    }
+
+    impl Number {
+        pub(super) fn value<E: serde::de::Error>(self) -> Result<f64, E> {
+            match self {
+                Self::Text(text) => text.parse().map_err(|_| E::custom("a number is not readable")),
+                Self::Plain(value) => Ok(value),
+            }
+        }
+    }
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Number::deserialize(deserializer)?.value()
+    }
+}
+
+/// The same for named numbers.
+mod exact_numbers {
+    use super::exact_number::Number;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::collections::BTreeMap;
+
+    pub fn serialize<S: Serializer>(values: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(values.iter().map(|(name, value)| (name, value.to_string())))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
+        let numbers = BTreeMap::<String, Number>::deserialize(deserializer)?;
+        numbers.into_iter().map(|(name, number)| Ok((name, number.value()?))).collect()
+    }
 }
