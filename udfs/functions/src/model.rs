@@ -57,7 +57,7 @@ pub trait Recommender: Debug + Send + Sync {
     fn recommend_many(&self, users: &ArrayRef, k: &[usize], exclude_seen: bool) -> Result<ItemLists> {
         let (mut lengths, mut items, mut scores) = (Vec::with_capacity(users.len()), Vec::new(), Vec::new());
         for (row, k) in k.iter().enumerate().take(users.len()) {
-            if users.is_null(row) {
+            if users.data_type().is_null() || users.is_null(row) {
                 lengths.push(None);
                 continue;
             }
