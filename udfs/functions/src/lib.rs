@@ -2,6 +2,12 @@
 //!
 //! One file per function, all listed in [`FUNCTIONS`]. Models are reached only through [`ModelLookup`].
 
+mod als_predict;
 pub mod model;
+mod recommend;
+mod recommend_items;
 
-pub use model::{ItemScore, ModelLookup, Recommender};
+#[cfg(test)]
+mod model_tests;
+
+pub use model::{ItemLists, ItemScore, ModelLookup, Recommender, model_functions};

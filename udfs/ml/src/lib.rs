@@ -1,1 +1,10 @@
+//! Machine-learning algorithms of weir over plain slices.
 //!
+//! Nothing here knows Arrow, DataFusion or tokio: callers encode ids as dense `u32` numbers first.
+//! A result depends on its input and seed only, never on the number of threads.
+
+pub mod als; //     factor models of ratings: alternating least squares
+pub mod metrics; // how far predictions are from the truth
+pub mod random; //  a small counter-based generator: same seed, same numbers, in any order
+pub mod split; //   held-out rows for evaluation
+pub mod topk; //    the best k items of a user, exactly

@@ -1,0 +1,103 @@
+//! Which columns of a query are users, items and ratings.
+
+use super::ModelOptions;
+use crate::error::{Code, Error, Result};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use weir_functions::model::id_kind;
+
+/// The places of the three columns in a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub user: usize,
+    pub item: usize,
+    pub rating: usize,
+}
+
+impl Columns {
+    /// Finds the columns named by the options. Roles without a name take, in the order user, item, rating,
+    /// the columns that are left, from the first.
+    pub fn of_options(model: &str, options: &ModelOptions, schema: &Schema) -> Result<Self> {
+        let roles = [("user_col", &options.user_col), ("item_col", &options.item_col), ("rating_col", &options.rating_col)];
+        let mut places: [Option<usize>; 3] = [None; 3];
+        for (place, (option, name)) in places.iter_mut().zip(&roles) {
+            if let Some(name) = name {
+                *place = Some(find(model, option, name, schema)?);
+            }
+        }
+        let mut left = (0..schema.fields().len()).filter(|place| !places.contains(&Some(*place))).collect::<Vec<_>>().into_iter();
+        let mut take = |place: Option<usize>, option: &str| match place.or_else(|| left.next()) {
+            Some(place) => Ok(place),
+            None => {
+                let what = format!("the training query of model \"{model}\" has no column for \"{option}\"");
+                let error = Error::new(Code::InvalidStatement, what).detail(format!("Its columns are {}.", names(schema)));
+                Err(error.hint("Select the users, the items and their ratings."))
+            }
+        };
+        let columns = Self { user: take(places[0], "user_col")?, item: take(places[1], "item_col")?, rating: take(places[2], "rating_col")? };
+        if columns.user == columns.item || columns.item == columns.rating || columns.user == columns.rating {
+            let what = format!("two of the options user_col, item_col and rating_col of model \"{model}\" name the same column");
+            return Err(Error::new(Code::InvalidParameter, what));
+        }
+        columns.check_types(model, schema)?;
+        Ok(columns)
+    }
+
+    /// Finds the columns of a trained model, by their names, in another query.
+    pub fn of_model(model: &str, [user, item, rating]: [&str; 3], schema: &Schema) -> Result<Self> {
+        let columns = Self {
+            user: find(model, "user_col", user, schema)?,
+            item: find(model, "item_col", item, schema)?,
+            rating: find(model, "rating_col", rating, schema)?,
+        };
+        columns.check_types(model, schema)?;
+        Ok(columns)
+    }
+
+    fn check_types(&self, model: &str, schema: &Schema) -> Result<()> {
+        for place in [self.user, self.item] {
+            let field = schema.field(place);
+            if id_kind(field.data_type()).is_none() {
+                return Err(wrong_type(model, field, "an integer or a string").hint(format!("CAST \"{}\" to BIGINT or VARCHAR.", field.name())));
+            }
+        }
+        let rating = schema.field(self.rating);
+        if !is_number(rating.data_type()) {
+            return Err(wrong_type(model, rating, "a number").hint(format!("CAST \"{}\" to DOUBLE.", rating.name())));
+        }
+        Ok(())
+    }
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    data_type.is_numeric()
+}
+
+fn wrong_type(model: &str, field: &Field, expected: &str) -> Error {
+    let what = format!("column \"{}\" of the query for model \"{model}\" is of type {}, not {expected}", field.name(), field.data_type());
+    Error::new(Code::InvalidStatement, what)
+}
+
+fn names(schema: &Schema) -> String {
+    schema.fields().iter().map(|field| format!("\"{}\"", field.name())).collect::<Vec<_>>().join(", ")
+}
+
+/// A column by name: exactly, else without regard to case.
+fn find(model: &str, option: &str, name: &str, schema: &Schema) -> Result<usize> {
+    let fields = schema.fields();
+    if let Some(place) = fields.iter().position(|field| field.name() == name) {
+        return Ok(place);
+    }
+    let mut matching = fields.iter().enumerate().filter(|(_, field)| field.name().eq_ignore_ascii_case(name)).map(|(place, _)| place);
+    match (matching.next(), matching.next()) {
+        (Some(place), None) => Ok(place),
+        (Some(_), Some(_)) => {
+            let what = format!("column \"{name}\" (\"{option}\" of model \"{model}\") is ambiguous");
+            Err(Error::new(Code::InvalidStatement, what).detail(format!("The columns are {}.", names(schema))))
+        }
+        (None, _) => {
+            let what = format!("the query for model \"{model}\" has no column \"{name}\" (\"{option}\")");
+            let known = fields.iter().map(|field| field.name().as_str());
+            Err(Error::unknown(Code::UndefinedColumn, what, name, known).detail(format!("Its columns are {}.", names(schema))))
+        }
+    }
+}

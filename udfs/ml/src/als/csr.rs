@@ -1,0 +1,149 @@
+//! Ratings as a sparse matrix, row after row.
+
+use super::AlsError;
+
+/// A sparse matrix in compressed rows; inside a row the entries are in the order (column, value).
+///
+/// Equal (row, column) pairs may occur: two ratings of the same item are two observations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Csr {
+    n_columns: usize,
+    /// Row `r` holds the entries `offsets[r]..offsets[r + 1]`.
+    offsets: Vec<usize>,
+    columns: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl Csr {
+    /// Builds the matrix from ratings in any order; two permutations of the same ratings build equal matrices.
+    ///
+    /// # Errors
+    /// [`AlsError::NotFinite`] for a NaN or infinite rating, [`AlsError::Shape`] when the slices differ in
+    /// length or an index is outside the matrix.
+    ///
+    /// # Cost
+    /// Two counting sorts: O(ratings + rows + columns).
+    pub fn new(n_rows: usize, n_columns: usize, rows: &[u32], columns: &[u32], values: &[f32]) -> Result<Self, AlsError> {
+        if rows.len() != columns.len() || rows.len() != values.len() {
+            return Err(AlsError::Shape { what: "rows, columns and ratings differ in number" });
+        }
+        // A u32 must be able to number rows, columns.
+        if n_rows > u32::MAX as usize || n_columns > u32::MAX as usize {
+            return Err(AlsError::Shape { what: "more than 4,294,967,295 users or items" });
+        }
+        for (place, ((row, column), value)) in rows.iter().zip(columns).zip(values).enumerate() {
+            if !value.is_finite() {
+                return Err(AlsError::NotFinite { place, row: *row, column: *column });
+            }
+            if *row as usize >= n_rows || *column as usize >= n_columns {
+                return Err(AlsError::Shape { what: "a user or item number is outside the matrix" });
+            }
+        }
+        // Sorted by column first; the transposition sorts by row and keeps that order inside a row.
+        let by_column = Self::counting_sort(n_columns, n_rows, columns, rows, values);
+        let mut matrix = by_column.transpose();
+        matrix.order_duplicates();
+        Ok(matrix)
+    }
+
+    /// Groups entries by `keys`, in stable order.
+    fn counting_sort(n_keys: usize, n_columns: usize, keys: &[u32], columns: &[u32], values: &[f32]) -> Self {
+        let mut offsets = vec![0usize; n_keys + 1];
+        for key in keys {
+            offsets[*key as usize + 1] += 1;
+        }
+        for key in 0..n_keys {
+            offsets[key + 1] += offsets[key];
+        }
+        let mut next = offsets.clone();
+        let mut sorted_columns = vec![0u32; columns.len()];
+        let mut sorted_values = vec![0f32; values.len()];
+        for ((key, column), value) in keys.iter().zip(columns).zip(values) {
+            let place = next[*key as usize];
+            sorted_columns[place] = *column;
+            sorted_values[place] = *value;
+            next[*key as usize] += 1;
+        }
+        Self { n_columns, offsets, columns: sorted_columns, values: sorted_values }
+    }
+
+    /// Sorts the values of equal (row, column) pairs: otherwise they would keep the order of arrival.
+    fn order_duplicates(&mut self) {
+        for row in 0..self.n_rows() {
+            let (start, end) = (self.offsets[row], self.offsets[row + 1]);
+            let mut first = start;
+            while first < end {
+                let mut last = first + 1;
+                while last < end && self.columns[last] == self.columns[first] {
+                    last += 1;
+                }
+                self.values[first..last].sort_by(f32::total_cmp);
+                first = last;
+            }
+        }
+    }
+
+    /// Rows become columns. Entries inside a new row are in the order of the old rows.
+    pub fn transpose(&self) -> Self {
+        let mut keys = vec![0u32; self.n_ratings()];
+        for row in 0..self.n_rows() {
+            keys[self.offsets[row]..self.offsets[row + 1]].fill(row as u32);
+        }
+        Self::counting_sort(self.n_columns, self.n_rows(), &self.columns, &keys, &self.values)
+    }
+
+    /// Keeps the entries whose place (row after row, from 0) is wanted. The shape stays.
+    pub fn filter(&self, mut is_wanted: impl FnMut(usize) -> bool) -> Self {
+        let mut kept = Self { n_columns: self.n_columns, offsets: vec![0], columns: Vec::new(), values: Vec::new() };
+        kept.offsets.reserve(self.n_rows());
+        for row in 0..self.n_rows() {
+            for place in self.offsets[row]..self.offsets[row + 1] {
+                if is_wanted(place) {
+                    kept.columns.push(self.columns[place]);
+                    kept.values.push(self.values[place]);
+                }
+            }
+            kept.offsets.push(kept.columns.len());
+        }
+        kept
+    }
+
+    /// The number of rows, also the empty ones.
+    pub fn n_rows(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// The number of columns, also the empty ones.
+    pub fn n_columns(&self) -> usize {
+        self.n_columns
+    }
+
+    /// The number of ratings.
+    pub fn n_ratings(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The columns and values of a row.
+    pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
+        let range = self.offsets[row]..self.offsets[row + 1];
+        (&self.columns[range.clone()], &self.values[range])
+    }
+
+    /// The number of ratings in a row.
+    pub fn row_len(&self, row: usize) -> usize {
+        self.offsets[row + 1] - self.offsets[row]
+    }
+
+    /// All values, row after row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// All entries as (row, column, value), row after row.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, u32, f32)> + '_ {
+        (0..self.n_rows()).flat_map(move |row| {
+            let (columns, values) = self.row(row);
+            columns.iter().zip(values).map(move |(column, value)| (row as u32, *column, *value))
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! Dense factor matrices.
+
+use crate::random::Stream;
+
+/// A dense matrix of `n_rows` × `rank`, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factors {
+    rank: usize,
+    data: Vec<f32>,
+}
+
+impl Factors {
+    /// All zero.
+    pub fn zeros(n_rows: usize, rank: usize) -> Self {
+        Self { rank: rank.max(1), data: vec![0.0; n_rows * rank] }
+    }
+
+    /// Takes row-major data; `data` must be whole rows (a trailing part of one is cut off).
+    pub fn from_vec(rank: usize, mut data: Vec<f32>) -> Self {
+        let rank = rank.max(1);
+        data.truncate(data.len() / rank * rank);
+        Self { rank, data }
+    }
+
+    /// Spark's start: normal numbers, each row scaled to length 1; absolute when `nonnegative`.
+    ///
+    /// Row `r` depends on the seed and `r` only.
+    pub fn random(n_rows: usize, rank: usize, seed: u64, nonnegative: bool) -> Self {
+        let mut factors = Self::zeros(n_rows, rank);
+        for (place, row) in factors.rows_mut().enumerate() {
+            let mut stream = Stream::new(seed, place as u64);
+            let normal: Vec<f64> = (0..rank).map(|_| stream.gaussian()).collect();
+            let length = normal.iter().map(|value| value * value).sum::<f64>().sqrt();
+            for (factor, value) in row.iter_mut().zip(normal) {
+                // Length 0 has probability zero, and NaN factors must not exist.
+                let value = if length > 0.0 { value / length } else { 0.0 };
+                *factor = (if nonnegative { value.abs() } else { value }) as f32;
+            }
+        }
+        factors
+    }
+
+    /// The number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.data.len() / self.rank
+    }
+
+    /// The number of columns.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// One row.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.rank..(row + 1) * self.rank]
+    }
+
+    /// All rows in order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.data.chunks_exact(self.rank)
+    }
+
+    /// All rows in order, to write.
+    pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [f32]> {
+        self.data.chunks_exact_mut(self.rank)
+    }
+
+    /// Row-major numbers.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.data
+    }
+}
+
+/// The dot product, summed in eight lanes: the order of additions is fixed, and the compiler can vectorise it.
+pub fn dot(left: &[f32], right: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    let (left_chunks, right_chunks) = (left.chunks_exact(8), right.chunks_exact(8));
+    let rest: f32 = left_chunks.remainder().iter().zip(right_chunks.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in left_chunks.zip(right_chunks) {
+        for lane in 0..8 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    let halves = [lanes[0] + lanes[4], lanes[1] + lanes[5], lanes[2] + lanes[6], lanes[3] + lanes[7]];
+    (halves[0] + halves[2]) + (halves[1] + halves[3]) + rest
+}
