@@ -8,6 +8,7 @@ use crate::error::{Code, Error, Result};
 use crate::server::tls::TlsFiles;
 use crate::server::{Server, ServerConfig};
 use crate::storage::Root;
+use crate::telemetry::shutdown::{Shutdown, Stage};
 use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -152,6 +153,7 @@ impl Serve {
         add("auth.admin_password_file", self.admin_password_file.as_ref().map(|path| path.to_string_lossy().into_owned()));
         let config = self.config.load(flags)?;
         telemetry::log::init(&config.telemetry.log_level, config.telemetry.log_format == crate::config::LogFormat::Json)?;
+        let shutdown = listen_for_signals()?;
         let engine = Engine::open(engine_options(&config)).await?;
         let password = config.auth.admin_password_file.as_ref().map(|path| read_password(path)).transpose()?;
         if let Some(generated) = engine.first_admin(password).await? {
@@ -159,8 +161,7 @@ impl Serve {
         }
         let server = Server::start(Arc::clone(&engine), server_config(&config)).await?;
         println!("weir listens on {} (Flight SQL)", server.address());
-        telemetry::shutdown::signal().await;
-        tracing::info!("shutting down");
+        shutdown.reached(Stage::Graceful).await;
         server.stop(config.server.shutdown_grace).await?;
         engine.shutdown().await;
         Ok(())
@@ -174,6 +175,7 @@ impl Demo {
                 .hint("Use an address of this machine, or weir serve."));
         }
         telemetry::log::init("warn", false)?;
+        let shutdown = listen_for_signals()?;
         let started = Instant::now();
         let places = demo::Places::prepare(&self.dir, self.movielens.as_deref())?;
         let flags = vec![("data_dir", places.data_dir().to_string_lossy().into_owned()), ("server.dev", "true".to_owned())];
@@ -190,7 +192,7 @@ impl Demo {
         if self.check {
             println!("ready in {:.1} s", started.elapsed().as_secs_f64());
         } else {
-            telemetry::shutdown::signal().await;
+            shutdown.reached(Stage::Graceful).await;
         }
         server.stop(config.server.shutdown_grace).await?;
         engine.shutdown().await;
@@ -226,6 +228,18 @@ fn server_config(config: &Config) -> ServerConfig {
     server.trusted_user = config.server.dev.then(|| "admin".to_owned());
     server.connections_max = config.server.connections_max;
     server
+}
+
+fn listen_for_signals() -> Result<Arc<Shutdown>> {
+    let shutdown = Shutdown::new();
+    shutdown.listen_for_signals().map_err(|error| Error::new(Code::Io, format!("could not listen for signals: {error}")))?;
+    let second = Arc::clone(&shutdown);
+    // A second signal ends the process at once, whatever is still being waited for.
+    drop(telemetry::task::spawn("second signal", async move {
+        second.reached(Stage::Immediate).await;
+        std::process::exit(130);
+    }));
+    Ok(shutdown)
 }
 
 fn read_password(path: &PathBuf) -> Result<String> {

@@ -1,5 +1,6 @@
 //! The one dispatcher: parse, plan, authorise, limit, execute. Every door calls it.
 
+use crate::auth::Action;
 use crate::engine::execute::{self, Runnable};
 use crate::engine::planning::Planning;
 use crate::engine::queries::QueryGuard;
@@ -208,65 +209,39 @@ fn answered(query_id: String, answer: Answer, guard: &QueryGuard) -> Result<Exec
 /// Refuses what the user may not do.
 fn authorise(session: &Session, statement: &Statement) -> Result<()> {
     let user = session.current_user()?;
-    crate::auth::check(&user, action(statement), object(statement))
+    let (action, object) = demand(statement);
+    crate::auth::check(&user, action, &object)
 }
 
-fn action(statement: &Statement) -> crate::auth::Action {
-    use crate::auth::Action;
+/// What a statement does to which object.
+fn demand(statement: &Statement) -> (Action, String) {
+    let named = |kind: &str, name: &dyn std::fmt::Display| format!("{kind} \"{name}\"");
     match statement {
-        Statement::Query(_)
-        | Statement::Explain(_)
-        | Statement::Use { .. }
-        | Statement::Set { .. }
-        | Statement::Reset { .. }
-        | Statement::Show(_)
-        | Statement::Describe { .. }
-        | Statement::Transaction(_)
-        // Users may end their own queries; `cancel` looks at whose it is.
-        | Statement::KillQuery { .. } => Action::Read,
-        Statement::Insert(_) | Statement::CopyTo(_) => Action::Write,
-        Statement::CreateDatabase { .. }
-        | Statement::DropDatabase { .. }
-        | Statement::CreateTable(_)
-        | Statement::DropTable { .. }
-        | Statement::AlterTable { .. }
-        | Statement::CreateView { .. }
-        | Statement::DropView { .. }
-        | Statement::CreateModel(_)
-        | Statement::DropModel { .. }
-        | Statement::MsckRepair { .. }
-        | Statement::RefreshTable { .. }
-        | Statement::AnalyzeTable { .. } => Action::Define,
-        Statement::CreateUser { .. }
-        | Statement::AlterUser { .. }
-        | Statement::DropUser { .. }
-        | Statement::CreateSecret { .. }
-        | Statement::DropSecret { .. } => Action::Administer,
-    }
-}
-
-fn object(statement: &Statement) -> &'static str {
-    match statement {
-        Statement::Insert(_) => "INSERT",
-        Statement::CopyTo(_) => "COPY",
-        Statement::CreateDatabase { .. } => "CREATE DATABASE",
-        Statement::DropDatabase { .. } => "DROP DATABASE",
-        Statement::CreateTable(_) => "CREATE TABLE",
-        Statement::DropTable { .. } => "DROP TABLE",
-        Statement::AlterTable { .. } => "ALTER TABLE",
-        Statement::CreateView { .. } => "CREATE VIEW",
-        Statement::DropView { .. } => "DROP VIEW",
-        Statement::CreateModel(_) => "CREATE MODEL",
-        Statement::DropModel { .. } => "DROP MODEL",
-        Statement::MsckRepair { .. } => "MSCK REPAIR",
-        Statement::RefreshTable { .. } => "REFRESH TABLE",
-        Statement::AnalyzeTable { .. } => "ANALYZE TABLE",
-        Statement::CreateUser { .. } => "CREATE USER",
-        Statement::AlterUser { .. } => "ALTER USER",
-        Statement::DropUser { .. } => "DROP USER",
-        Statement::CreateSecret { .. } => "CREATE SECRET",
-        Statement::DropSecret { .. } => "DROP SECRET",
-        _ => "this statement",
+        Statement::Query(_) => (Action::Select, "tables".into()),
+        Statement::Explain(_) => (Action::Explain, "queries".into()),
+        Statement::Show(_) => (Action::Show, "objects".into()),
+        Statement::Describe { .. } => (Action::Describe, "objects".into()),
+        Statement::Use { .. } | Statement::Set { .. } | Statement::Reset { .. } | Statement::Transaction(_) => (Action::Set, "settings".into()),
+        // `Session::cancel` looks at whose query it is.
+        Statement::KillQuery { id } => (Action::CancelOwn, named("query", id)),
+        Statement::Insert(insert) => (Action::Insert, named("table", &insert.table)),
+        Statement::CopyTo(copy) => (Action::Copy, named("file", &copy.target)),
+        Statement::CreateDatabase { name, .. } => (Action::Create, named("database", name)),
+        Statement::CreateTable(create) => (Action::Create, named("table", &create.name)),
+        Statement::CreateView { name, .. } => (Action::Create, named("view", name)),
+        Statement::CreateModel(create) => (Action::Train, named("model", &create.name)),
+        Statement::AlterTable { name, .. }
+        | Statement::MsckRepair { name }
+        | Statement::RefreshTable { name }
+        | Statement::AnalyzeTable { name } => (Action::Alter, named("table", name)),
+        Statement::DropDatabase { name, .. } => (Action::Drop, named("database", name)),
+        Statement::DropTable { name, .. } => (Action::Drop, named("table", name)),
+        Statement::DropView { name, .. } => (Action::Drop, named("view", name)),
+        Statement::DropModel { name, .. } => (Action::Drop, named("model", name)),
+        Statement::CreateUser { name, .. } | Statement::AlterUser { name, .. } | Statement::DropUser { name, .. } => {
+            (Action::Administer, named("user", name))
+        }
+        Statement::CreateSecret { name, .. } | Statement::DropSecret { name, .. } => (Action::Administer, named("secret", name)),
     }
 }
 

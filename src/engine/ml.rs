@@ -6,9 +6,8 @@ use crate::engine::{ddl, dml, errors};
 use crate::error::{Code, Error, Result};
 use crate::models::{Evaluation, RecommenderModel};
 use crate::parser::MlCall;
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use futures::StreamExt;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::ScalarValue;
@@ -62,36 +61,19 @@ async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Opt
         None if input.n_parameters > 0 => None,
         _ => Some(planning.state().create_physical_plan(&plan).await.map_err(errors::from_datafusion)?),
     };
-    let evaluate = Evaluate { schema: evaluation_schema(), recommender, physical };
-    let table = StreamingTable::try_new(evaluation_schema(), vec![Arc::new(evaluate)]).map_err(errors::from_datafusion)?;
+    let evaluate = Evaluate { schema: Evaluation::schema(), recommender, physical };
+    let table = StreamingTable::try_new(Evaluation::schema(), vec![Arc::new(evaluate)]).map_err(errors::from_datafusion)?;
     Ok(Arc::new(table))
 }
 
-fn evaluation_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("rmse", DataType::Float64, true),
-        Field::new("mae", DataType::Float64, true),
-        Field::new("rows_eval", DataType::Int64, true),
-        Field::new("rows_eval_dropped", DataType::Int64, true),
-    ]))
-}
-
 /// What the held-out split of the training said; NULL when there was none.
-fn stored(model: &Model) -> Result<RecordBatch> {
+fn stored(model: &Model) -> Result<datafusion::arrow::record_batch::RecordBatch> {
     let version = model.versions.iter().find(|version| version.version == model.default_version);
     let metric = |name: &str| version.and_then(|version| version.metrics.get(name)).copied();
-    let count = |name: &str| metric(name).map(|value| value as i64);
-    row(metric("rmse"), metric("mae"), count("rows_eval"), count("rows_eval_dropped"))
-}
-
-fn row(rmse: Option<f64>, mae: Option<f64>, rows: Option<i64>, dropped: Option<i64>) -> Result<RecordBatch> {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(Float64Array::from(vec![rmse])),
-        Arc::new(Float64Array::from(vec![mae])),
-        Arc::new(Int64Array::from(vec![rows])),
-        Arc::new(Int64Array::from(vec![dropped])),
-    ];
-    RecordBatch::try_new(evaluation_schema(), columns).map_err(errors::from_arrow)
+    let count = |name: &str| metric(name).unwrap_or(0.0) as u64;
+    let stored =
+        Evaluation { rmse: metric("rmse"), mae: metric("mae"), rows_eval: count("rows_eval"), rows_eval_dropped: count("rows_eval_dropped") };
+    stored.to_batch()
 }
 
 /// Scores the rows of a query when it is executed.
@@ -114,8 +96,9 @@ impl PartitionStream for Evaluate {
                 return Err(Error::new(Code::InvalidParameter, "the parameters of the statement are not bound").into());
             };
             let rows = execute_stream(physical, context)?;
-            let Evaluation { rmse, mae, rows_eval, rows_eval_dropped } = crate::models::evaluate(&recommender, rows).await?;
-            Ok(row(rmse, mae, Some(rows_eval as i64), Some(rows_eval_dropped as i64))?)
+            let schema = rows.schema();
+            let rows = rows.map(|batch| batch.map_err(errors::from_datafusion));
+            Ok(crate::models::evaluate(&recommender, &schema, rows).await?.to_batch()?)
         };
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::once(batch)))
     }

@@ -31,7 +31,8 @@ pub mod types;
 pub use runtime::EngineLimits;
 pub use session::Session;
 
-use crate::auth::password::{self, Gate};
+use crate::auth::{Passwords, password};
+use crate::config::Secret;
 use crate::catalog::{Catalog, Change, Table, TableKind, User};
 use crate::error::{Code, Error, Result};
 use crate::models::Models;
@@ -43,6 +44,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use queries::{QueryRegistry, now_ms};
 use runtime::PlanningThreads;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +89,7 @@ pub struct Engine {
     planning: PlanningThreads,
     base_state: SessionState,
     limits: StatementLimits,
-    logins: Gate,
+    passwords: Passwords,
     cpu: CpuThreads,
 }
 
@@ -162,7 +164,7 @@ impl Engine {
         let catalog = Catalog::open(&options.data_dir.join("meta.db"))?;
         durable::create_dir_all(&options.warehouse)?;
         let storage = Storage::open(&options.warehouse, options.roots)?;
-        let models = Models::open(options.data_dir.join("models"))?;
+        let models = Models::open(&options.data_dir.join("models"))?;
         let runtime = runtime::runtime_env(&options.limits, &storage)?;
         let base_state = runtime::base_state(&options.limits, runtime)?;
         let cpu = tokio::runtime::Builder::new_multi_thread()
@@ -177,7 +179,7 @@ impl Engine {
             queries: Arc::new(QueryRegistry::new(options.history_rows_max, options.queries_max, options.queries_per_user_max)),
             planning: PlanningThreads::new(options.limits.planning_timeout),
             limits: StatementLimits { sql_bytes_max: options.sql_bytes_max, query_timeout: options.query_timeout },
-            logins: Gate::new(),
+            passwords: Passwords::new(),
             cpu: CpuThreads(Some(cpu)),
             catalog,
             storage,
@@ -208,7 +210,11 @@ impl Engine {
             }
         }
         let versions = snapshot.models.values().flat_map(|model| model.versions.iter().map(|version| (model.id.clone(), version.version))).collect();
-        self.models.sweep(&versions)
+        let n_swept = self.models.sweep(&versions)?;
+        if n_swept > 0 {
+            tracing::info!(n_swept, "removed models that no definition names");
+        }
+        Ok(())
     }
 
     /// Makes the first user, `admin`, when there is none. Returns the password if it was generated.
@@ -217,17 +223,19 @@ impl Engine {
             return Ok(None);
         }
         let generated = password.is_none();
-        let password = password.unwrap_or_else(password::generate);
-        let verifiers = password::hash(&password).await?;
+        let password = password.map_or_else(password::generate, Secret::new);
+        let verifiers = self.passwords.set(password.clone()).await?;
         let user = User { name: "admin".into(), admin: true, argon2: Some(verifiers.argon2), scram: Some(verifiers.scram), created_ms: now_ms() };
         self.catalog.update(move |_| Ok((vec![Change::PutUser(user.clone())], ()))).await?;
-        Ok(generated.then_some(password))
+        Ok(generated.then(|| password.expose().to_owned()))
     }
 
     /// Checks a password and opens a session; `Code::Unauthenticated` when it is wrong.
     pub async fn login(self: &Arc<Self>, user: &str, password: &str, door: Door, peer: &str) -> Result<Arc<Session>> {
         let known = self.catalog.snapshot().users.get(user).cloned();
-        self.logins.check(user, known.as_deref(), password, peer).await?;
+        // A peer is `address:port`, or an address alone; anything else counts as one place.
+        let address = peer.parse::<SocketAddr>().map(|peer| peer.ip()).or_else(|_| peer.parse::<IpAddr>()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.passwords.verify(user, known.as_deref(), address, Secret::new(password)).await?;
         Ok(Session::new(Arc::clone(self), user, door))
     }
 
@@ -263,6 +271,10 @@ impl Engine {
 
     fn models(&self) -> &Arc<Models> {
         &self.models
+    }
+
+    fn passwords(&self) -> &Passwords {
+        &self.passwords
     }
 
     fn base_state(&self) -> &SessionState {

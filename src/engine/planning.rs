@@ -60,7 +60,11 @@ impl Planning {
         options.execution.time_zone = Some(timezone.to_owned());
         // now() is one instant for the whole statement.
         state.mark_start_execution();
-        let lookup = Arc::new(CatalogLookup::new(Arc::clone(engine.models()), Arc::clone(&snapshot), database.to_owned()));
+        let lookup = Arc::new(CatalogLookup {
+            models: Arc::clone(engine.models()),
+            snapshot: Arc::clone(&snapshot),
+            current_database: database.to_owned(),
+        });
         let (scalars, table_functions) = weir_functions::model_functions(lookup);
         for function in scalars.into_iter().chain(weir_functions::session_functions(database.to_owned(), user.to_owned())) {
             let _ = state.register_udf(Arc::new(function)); // Replaces the function of the same name.

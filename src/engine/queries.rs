@@ -2,6 +2,7 @@
 
 use crate::engine::Door;
 use crate::error::{Code, Error, Result};
+use crate::telemetry::metrics::{self, GaugeGuard};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -116,7 +117,8 @@ impl QueryRegistry {
                 .hint("SHOW PROCESSLIST lists them, KILL QUERY ends one."));
         }
         running.insert(query.id.clone(), Arc::clone(&query));
-        Ok(QueryGuard { registry: Arc::clone(self), query })
+        metrics::QUERIES_TOTAL.increment();
+        Ok(QueryGuard { registry: Arc::clone(self), query, _running: metrics::QUERIES_RUNNING.enter() })
     }
 
     /// The running query of that id.
@@ -149,6 +151,7 @@ impl QueryRegistry {
 pub struct QueryGuard {
     registry: Arc<QueryRegistry>,
     query: Arc<Query>,
+    _running: GaugeGuard<'static>,
 }
 
 impl std::ops::Deref for QueryGuard {
@@ -175,7 +178,13 @@ impl Drop for QueryGuard {
             }
         }
         let row = self.query.row();
-        crate::telemetry::metrics::query_ended(row.state.name(), row.elapsed, row.rows);
+        metrics::QUERY_SECONDS.observe(row.elapsed);
+        metrics::ROWS_RETURNED_TOTAL.add(row.rows);
+        match row.state {
+            State::Failed => metrics::QUERIES_FAILED_TOTAL.increment(),
+            State::Cancelled => metrics::QUERIES_CANCELLED_TOTAL.increment(),
+            State::Planning | State::Running | State::Finished => {}
+        }
         let mut history = lock(&self.registry.history);
         history.push_back(row);
         while history.len() > self.registry.history_rows_max {

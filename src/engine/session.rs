@@ -6,6 +6,7 @@ use crate::engine::queries::QueryGuard;
 use crate::engine::settings::Settings;
 use crate::engine::{Door, Engine, Execution, IngestMode, Prepared, dispatch, dml, edge, errors};
 use crate::error::{Code, Error, Result};
+use crate::telemetry::metrics::{self, GaugeGuard};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -20,6 +21,7 @@ pub struct Session {
     door: Door,
     engine: Arc<Engine>,
     state: Mutex<SessionValues>,
+    _open: GaugeGuard<'static>,
 }
 
 #[derive(Debug)]
@@ -30,9 +32,8 @@ struct SessionValues {
 
 impl Session {
     pub(super) fn new(engine: Arc<Engine>, user: &str, door: Door) -> Arc<Self> {
-        crate::telemetry::metrics::session_opened();
         let values = SessionValues { database: "public".into(), settings: Settings::default() };
-        Arc::new(Self { id: uuid::Uuid::new_v4().to_string(), user: user.to_owned(), door, engine, state: Mutex::new(values) })
+        Arc::new(Self { id: uuid::Uuid::new_v4().to_string(), user: user.to_owned(), door, engine, state: Mutex::new(values), _open: metrics::SESSIONS_OPEN.enter() })
     }
 
     /// A random id, shown in `system.queries`.
@@ -116,7 +117,7 @@ impl Session {
         if temporary {
             return Err(Error::new(Code::NotSupported, "temporary tables are not supported yet").hint("Ingest into a table and drop it afterwards."));
         }
-        crate::auth::check(&self.current_user()?, crate::auth::Action::Write, "bulk ingest")?;
+        crate::auth::check(&self.current_user()?, crate::auth::Action::Insert, "tables")?;
         let name: Vec<String> = database.into_iter().chain([table]).map(str::to_owned).collect();
         let shown = format!("INGEST INTO {}", name.join("."));
         let guard = self.engine.queries().start(&self.user, self.door, &self.id, &shown)?;
@@ -145,6 +146,14 @@ impl Session {
         }
         query.cancel();
         Ok(true)
+    }
+
+    /// Database and name of every table that the server itself supplies.
+    pub fn system_tables(&self) -> Vec<(String, String)> {
+        let ours = super::system::TABLES.iter().map(|table| ("system".to_owned(), table.name.to_owned()));
+        let schema = super::information_schema::InformationSchema::new(self.snapshot());
+        let standard = datafusion::catalog::SchemaProvider::table_names(&schema).into_iter().map(|name| ("information_schema".to_owned(), name));
+        ours.chain(standard).collect()
     }
 
     /// Ends the session: its queries are cancelled.
@@ -189,12 +198,6 @@ impl Session {
 
     fn values(&self) -> MutexGuard<'_, SessionValues> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        crate::telemetry::metrics::session_closed();
     }
 }
 

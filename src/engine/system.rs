@@ -154,11 +154,22 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 fn metric_rows(_planning: &Planning, _user: &User) -> Result<RecordBatch> {
-    let rows = crate::telemetry::metrics::rows();
+    use crate::telemetry::metrics::{METRICS, Value};
+    let rows: Vec<(&str, f64, &str)> = METRICS
+        .iter()
+        .map(|metric| {
+            let value = match metric.value {
+                Value::Counter(counter) => counter.value() as f64,
+                Value::Gauge(gauge) => gauge.value() as f64,
+                Value::Histogram(histogram) => histogram.count() as f64,
+            };
+            (metric.name, value, metric.help)
+        })
+        .collect();
     batch(vec![
-        ("name", texts(rows.iter().map(|row| Some(row.name.clone())))),
-        ("value", Arc::new(rows.iter().map(|row| Some(row.value)).collect::<Float64Array>()) as ArrayRef),
-        ("description", texts(rows.iter().map(|row| Some(row.help.to_owned())))),
+        ("name", texts(rows.iter().map(|(name, ..)| Some((*name).to_owned())))),
+        ("value", Arc::new(rows.iter().map(|(_, value, _)| Some(*value)).collect::<Float64Array>()) as ArrayRef),
+        ("description", texts(rows.iter().map(|(.., help)| Some((*help).to_owned())))),
     ])
 }
 

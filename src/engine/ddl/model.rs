@@ -3,11 +3,13 @@
 use crate::catalog::{Change, Model, ModelVersion, ObjectKey, Snapshot};
 use crate::engine::dispatch::Call;
 use crate::engine::queries::now_ms;
+use crate::engine::execute::{Runnable, task_context};
 use crate::engine::{dml, errors};
 use crate::error::{Code, Error, Result};
-use crate::models::{self, ModelOption, ModelOptions};
+use crate::models::{self, ModelOption, ModelOptions, TrainSpec};
 use crate::parser::{CreateModel, ObjectName, OptionValue, SqlOption};
 use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
 use std::sync::Arc;
 
 /// Versions of a model that are kept, the default one among them.
@@ -23,7 +25,8 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
         return if create.if_not_exists { Ok(()) } else { Err(exists(&key)) };
     }
     let options = create.options.iter().map(|option| Ok((option.key.clone(), model_option(option)?))).collect::<Result<Vec<_>>>()?;
-    let spec = ModelOptions::parse(&key.to_string(), options)?;
+    let options = ModelOptions::parse(&key.to_string(), &options)?;
+    let spec = TrainSpec { name: key.to_string(), options, threads: None };
     let Some(query) = &create.query else {
         return Err(Error::new(Code::InvalidStatement, format!("model \"{key}\" needs AS SELECT .. with its training rows")));
     };
@@ -33,45 +36,44 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
         .planning_threads()
         .run(async move {
             let plan = planning.query(&statement, Some(&[])).await?;
-            spec.check_columns(plan.schema().as_arrow())?; // Before a row is read.
-            Ok((crate::engine::execute::Runnable::new(planning, dml::bind(plan, &[])?).await?, spec))
+            Runnable::new(planning, dml::bind(plan, &[])?).await
         })
         .await?;
-    let (runnable, spec) = runnable;
-    let started = std::time::Instant::now();
     let trained = train(call, runnable, spec).await?;
     let id = existing.as_ref().map_or_else(|| uuid::Uuid::new_v4().to_string(), |model| model.id.clone());
     let number = existing.as_ref().and_then(|model| model.versions.iter().map(|version| version.version).max()).unwrap_or(0) + 1;
-    engine.models().save(&trained, &id, number).await?;
+    let (models, saved, id_of_artefact) = (Arc::clone(engine.models()), trained.clone(), id.clone());
+    tokio::task::spawn_blocking(move || models.save(&saved, &id_of_artefact, number)).await.map_err(|_| errors::panicked())??;
     let version = ModelVersion {
         version: number,
         trained_ms: now_ms(),
-        train_seconds: started.elapsed().as_secs_f64(),
+        train_seconds: trained.train_seconds,
         metrics: trained.metrics.clone(),
         parameters: trained.parameters.clone(),
     };
-    let result = publish(call, create, &key, &id, version, &trained.model_type).await;
+    let result = publish(call, create, &key, &id, version, "matrix_factorization").await;
     match &result {
         Ok(dropped) => {
             for version in dropped {
-                engine.models().remove(&id, *version);
+                engine.models().remove_version(&id, *version)?;
             }
         }
-        Err(_) => engine.models().remove(&id, number),
+        Err(_) => engine.models().remove_version(&id, number)?,
     }
     result.map(|_| ())
 }
 
-async fn train(call: &Call<'_>, runnable: crate::engine::execute::Runnable, spec: ModelOptions) -> Result<models::Trained> {
-    let engine = Arc::clone(call.session.engine());
+async fn train(call: &Call<'_>, runnable: Runnable, spec: TrainSpec) -> Result<models::Trained> {
     let query = Arc::clone(call.guard.query());
     query.running();
     let timeout = call.timeout();
     let cancel = query.cancel_token().clone();
-    let context = crate::engine::execute::task_context(&runnable, &query);
+    let context = task_context(&runnable, &query);
     let work = async {
         let rows = execute_stream(Arc::clone(&runnable.physical), context).map_err(errors::from_datafusion)?;
-        models::train(spec, rows, cancel.clone()).await
+        let schema = rows.schema();
+        let rows = rows.map(|batch| batch.map_err(errors::from_datafusion));
+        models::train(spec, &schema, rows, &cancel).await
     };
     let limit = async {
         match timeout {
@@ -79,15 +81,10 @@ async fn train(call: &Call<'_>, runnable: crate::engine::execute::Runnable, spec
             None => std::future::pending().await,
         }
     };
-    // Reading and training run on the query threads: other statements go on.
-    let _entered = engine.cpu();
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::new(Code::Cancelled, "the training was cancelled")),
-        () = limit => {
-            cancel.cancel();
-            Err(Error::new(Code::Timeout, "the training ran longer than the statement's limit").hint("SET statement_timeout changes it."))
-        }
+        () = limit => Err(Error::new(Code::Timeout, "the training ran longer than the statement's limit").hint("SET statement_timeout changes it.")),
         trained = work => trained,
     }
 }
@@ -141,10 +138,10 @@ pub async fn drop(call: &Call<'_>, name: &ObjectName, if_exists: bool) -> Result
             None => Err(undefined(snapshot, &key)),
         })
         .await?;
-    for version in dropped.iter().flat_map(|model| &model.versions) {
-        engine.models().remove(&dropped.as_ref().map(|model| model.id.clone()).unwrap_or_default(), version.version);
+    match dropped {
+        Some(model) => engine.models().remove(&model.id),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// `model "x" does not exist`, with what is near.

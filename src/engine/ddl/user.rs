@@ -1,6 +1,5 @@
 //! Users and secrets.
 
-use crate::auth::password;
 use crate::catalog::{Change, Secret, SecretSource, User};
 use crate::engine::dispatch::Call;
 use crate::engine::queries::now_ms;
@@ -12,7 +11,7 @@ pub async fn create(call: &Call<'_>, name: &str, if_not_exists: bool, password: 
     let Some(password) = password else {
         return Err(Error::new(Code::InvalidStatement, format!("user \"{name}\" needs a password")).hint("CREATE USER name PASSWORD '..'."));
     };
-    let verifiers = password::hash(&password.0).await?;
+    let verifiers = verifiers(call, password).await?;
     let user = User { name: name.to_owned(), admin, argon2: Some(verifiers.argon2), scram: Some(verifiers.scram), created_ms: now_ms() };
     call.session
         .engine()
@@ -25,10 +24,14 @@ pub async fn create(call: &Call<'_>, name: &str, if_not_exists: bool, password: 
         .await
 }
 
+async fn verifiers(call: &Call<'_>, password: &Password) -> Result<crate::auth::Verifiers> {
+    call.session.engine().passwords().set(crate::config::Secret::new(password.0.clone())).await
+}
+
 /// Runs ALTER USER.
 pub async fn alter(call: &Call<'_>, name: &str, password: Option<&Password>, admin: Option<bool>) -> Result<()> {
     let verifiers = match password {
-        Some(password) => Some(password::hash(&password.0).await?),
+        Some(password) => Some(verifiers(call, password).await?),
         None => None,
     };
     call.session
