@@ -1,0 +1,107 @@
+//! Queries: ML calls out, tokens to `sqlparser`, its tree cleaned for the planner.
+
+use super::ast::QueryStatement;
+use super::lexeme::Lexeme;
+use super::syntax::Source;
+use super::{ml, normalise};
+use crate::error::Result;
+use sqlparser::ast::Expr;
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
+
+/// Calls of its own recursion that `sqlparser` may nest; brackets are limited before, see `limits`.
+const RECURSION_MAX: usize = 400;
+
+/// Words that can begin a query.
+pub(super) const QUERY_WORDS: &[&str] = &["SELECT", "WITH", "VALUES", "TABLE", "FROM"];
+
+/// Whether a query begins here.
+pub(super) fn begins(lexemes: &[Lexeme]) -> bool {
+    let first = lexemes.iter().find(|lexeme| lexeme.token != Token::LParen);
+    first.is_some_and(|lexeme| lexeme.is_one_of(QUERY_WORDS))
+}
+
+/// Parses these tokens, all of them, as one query.
+pub(super) fn parse(source: Source<'_>, lexemes: Vec<Lexeme>, text: String) -> Result<QueryStatement> {
+    let (lexemes, ml_calls) = ml::extract(source, lexemes)?;
+    let lexemes = spell_out_table(lexemes);
+    normalise::check_tokens(source, &lexemes)?;
+    let mut parser = parser(&lexemes);
+    let mut query = parser.parse_query().map_err(|error| source.translate(&error, &lexemes))?;
+    expect_end(source, &parser, &lexemes)?;
+    normalise::query(&mut query, ml_calls.len())?;
+    Ok(QueryStatement { query, ml_calls, text, n_parameters: source.n_parameters })
+}
+
+/// Parses these tokens, all of them, as one expression.
+pub(super) fn parse_expression(source: Source<'_>, lexemes: &[Lexeme]) -> Result<Expr> {
+    let mut parser = parser(lexemes);
+    let mut expression = parser.parse_expr().map_err(|error| source.translate(&error, lexemes))?;
+    expect_end(source, &parser, lexemes)?;
+    normalise::expression(&mut expression)?;
+    Ok(expression)
+}
+
+/// The query `SELECT * FROM <these tokens>`.
+pub(super) fn select_all(source: Source<'_>, name: &[Lexeme]) -> Result<QueryStatement> {
+    let Some(first) = name.first() else {
+        return Err(source.unexpected(None, "a table name"));
+    };
+    let mut lexemes = all_columns_of(first);
+    lexemes.extend_from_slice(name);
+    parse(source, lexemes, format!("SELECT * FROM {}", super::cursor::text_of(source.sql, name)))
+}
+
+fn parser(lexemes: &[Lexeme]) -> Parser<'static> {
+    let tokens = lexemes.iter().map(Lexeme::to_token).collect();
+    Parser::new(&GenericDialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens)
+}
+
+fn expect_end(source: Source<'_>, parser: &Parser<'_>, lexemes: &[Lexeme]) -> Result<()> {
+    let found = parser.peek_token();
+    if found.token == Token::EOF {
+        return Ok(());
+    }
+    let message = format!("Expected: the end of the statement, found: {}{}", found.token, found.span.start);
+    Err(source.translate(&sqlparser::parser::ParserError::ParserError(message), lexemes))
+}
+
+fn all_columns_of(place: &Lexeme) -> Vec<Lexeme> {
+    vec![place.with_word("SELECT"), place.with(Token::Mul), place.with_word("FROM")]
+}
+
+/// `TABLE t` where a query stands becomes `SELECT * FROM t`; the planner does not know the short form.
+fn spell_out_table(lexemes: Vec<Lexeme>) -> Vec<Lexeme> {
+    if !lexemes.iter().any(|lexeme| lexeme.is_word("TABLE")) {
+        return lexemes;
+    }
+    let mut out: Vec<Lexeme> = Vec::with_capacity(lexemes.len() + 2);
+    for (idx, lexeme) in lexemes.iter().enumerate() {
+        let named = lexemes.get(idx + 1).is_some_and(|next| matches!(next.token, Token::Word(_) | Token::SingleQuotedString(_)));
+        if lexeme.is_word("TABLE") && named && query_position(&lexemes[..idx]) {
+            out.extend(all_columns_of(lexeme));
+        } else {
+            out.push(lexeme.clone());
+        }
+    }
+    out
+}
+
+/// Whether a query can begin after these tokens.
+fn query_position(before: &[Lexeme]) -> bool {
+    match before {
+        [] => true,
+        [.., set, last] if last.is_one_of(&["ALL", "DISTINCT"]) => set.is_one_of(SET_WORDS),
+        [.., last] if last.is_one_of(SET_WORDS) => true,
+        [last] => last.token == Token::LParen,
+        // A function's bracket is none: `tumble(TABLE t, ..)` is an argument.
+        [.., opener, last] => {
+            last.token == Token::LParen
+                && (matches!(opener.token, Token::LParen | Token::Comma)
+                    || opener.is_one_of(&["AS", "FROM", "JOIN", "IN", "EXISTS", "UNION", "ALL", "EXCEPT", "INTERSECT", "LATERAL"]))
+        }
+    }
+}
+
+const SET_WORDS: &[&str] = &["UNION", "EXCEPT", "INTERSECT"];
