@@ -94,7 +94,11 @@ pub(super) fn store_error(file: &str, error: &object_store::Error) -> Error {
         object_store::Error::NotFound { .. } => Error::new(Code::Io, format!("file \"{file}\" does not exist"))
             .hint("Run the query again: another program may have replaced the file."),
         object_store::Error::PermissionDenied { .. } => Error::new(Code::Io, format!("file \"{file}\" cannot be read: permission denied")),
-        // The store's own text has paths of this machine in it.
+        // The store's own texts have paths of this machine in them.
+        object_store::Error::Generic { source, .. } if source.is::<Error>() => {
+            let code = source.downcast_ref::<Error>().map_or(Code::Io, |ours| ours.code);
+            Error::new(code, format!("could not read file \"{file}\""))
+        }
         _ => Error::new(Code::Io, format!("could not read file \"{file}\"")),
     }
 }

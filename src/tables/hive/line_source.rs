@@ -10,6 +10,7 @@ use super::json::JsonDecoder;
 use super::scan::{FileText, Selection};
 use super::text::TextDecoder;
 use crate::error::{Error, Result};
+use crate::storage::DirectoryPin;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as PlanResult;
@@ -90,6 +91,7 @@ impl FileSource for LineSource {
         let opener = LineOpener {
             format: self.format.clone(),
             store: object_store,
+            pins: Arc::clone(&self.selection.pins),
             task: DecoderTask {
                 file: String::new(),
                 schema: Arc::clone(file_schema),
@@ -156,6 +158,8 @@ impl FileSource for LineSource {
 struct LineOpener {
     format: LineFormat,
     store: Arc<dyn ObjectStore>,
+    /// Files not yet opened must stay.
+    pins: Arc<Vec<DirectoryPin>>,
     task: DecoderTask,
 }
 
@@ -167,10 +171,11 @@ impl FileOpener for LineOpener {
             LineFormat::Text(options) => Box::new(TextDecoder::new(options, task)?),
             LineFormat::Json(options) => Box::new(JsonDecoder::new(options, task)?),
         };
-        let store = Arc::clone(&self.store);
+        let (store, pins) = (Arc::clone(&self.store), Arc::clone(&self.pins));
         let path = partitioned_file.object_meta.location;
         let opened = async move {
             let chunks = Chunks::open(&store, &path, &file).await?;
+            drop(pins);
             let batches = futures::stream::try_unfold((chunks, decoder), |(mut chunks, mut decoder)| async move {
                 let batch = next_batch(&mut chunks, decoder.as_mut()).await?;
                 Ok::<_, Error>(batch.map(|batch| (batch, (chunks, decoder))))

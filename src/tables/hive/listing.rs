@@ -3,12 +3,12 @@
 use super::HiveTableDef;
 use super::column::{scalar, sql_type};
 use crate::error::{Code, Error, Result};
-use crate::storage::{Location, Storage};
+use crate::storage::{DirectoryPin, Location, Storage};
 use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::ScalarValue;
-use futures::TryStreamExt;
-use object_store::{ObjectMeta, ObjectStoreExt};
+use object_store::ObjectMeta;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The directory name that stands for NULL.
 pub(super) const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -33,29 +33,36 @@ pub(super) struct DataFile {
 }
 
 /// All files of a table, in the order of their paths.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Listing {
     pub(super) files: Vec<DataFile>,
     /// Each partition once: its directory text (`year=2001/month=1`) and its values, in the order of the values.
     pub(super) partitions: Vec<(String, Vec<ScalarValue>)>,
+    /// Keep the files where they are while a plan reads them.
+    pub(super) pins: Vec<DirectoryPin>,
 }
 
 impl Listing {
     /// Lists a table: its location and the partitions that have locations of their own.
-    pub(super) async fn of(def: &HiveTableDef, storage: &Storage) -> Result<Self> {
+    pub(super) async fn of(def: &HiveTableDef, storage: &Arc<Storage>) -> Result<Self> {
         let mut by_value: BTreeMap<String, Vec<ScalarValue>> = BTreeMap::new();
         let mut files = Vec::new();
         let mut elsewhere = Vec::new();
+        let mut pins = Vec::new();
         for (text, location) in &def.partition_locations {
             let directories = text.split('/').map(str::to_string).collect::<Vec<_>>();
             let values = partition_values(&def.name, text, &directories, &def.partition_columns)?;
             elsewhere.push(values.clone());
-            for found in find_files(storage, location).await? {
+            let (found_files, pin) = find_files(storage, location).await?;
+            pins.push(pin);
+            for found in found_files {
                 files.push(DataFile { meta: found.meta, text: found.text, values: values.clone() });
             }
             by_value.insert(partition_text(&def.partition_columns, &values), values);
         }
-        for found in find_files(storage, &def.location).await? {
+        let (found_files, pin) = find_files(storage, &def.location).await?;
+        pins.push(pin);
+        for found in found_files {
             let values = partition_values(&def.name, &found.text, &found.directories, &def.partition_columns)?;
             if elsewhere.contains(&values) {
                 // The partition has moved: what lies here no longer belongs to the table.
@@ -68,70 +75,27 @@ impl Listing {
         }
         let mut partitions = by_value.into_iter().collect::<Vec<_>>();
         partitions.sort_by(|(_, left), (_, right)| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal));
-        Ok(Self { files, partitions })
+        Ok(Self { files, partitions, pins })
     }
 }
 
 /// The visible files under a location, in the order of their paths. A location that does not exist has none.
-pub(super) async fn find_files(storage: &Storage, location: &Location) -> Result<Vec<FoundFile>> {
-    let store = storage.store();
-    let base_text = match &location.glob {
-        Some(glob) => location.text.strip_suffix(glob.as_str()).unwrap_or(&location.text),
-        None => &location.text,
-    };
-    if !location.is_directory && location.glob.is_none() {
-        return match store.head(&location.path).await {
-            Ok(meta) => Ok(vec![FoundFile { meta, text: location.text.clone(), directories: Vec::new() }]),
-            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
-            Err(error) => Err(list_error(&location.text, &error)),
-        };
-    }
-    let pattern =
-        location.glob.as_deref().map(glob::Pattern::new).transpose().map_err(|error| {
-            Error::new(Code::InvalidParameter, format!("location \"{}\" is not a pattern: {}", location.text, error.msg))
-        })?;
-    let listed = store.list(Some(&location.path)).try_collect::<Vec<_>>().await;
-    let listed = match listed {
-        Ok(listed) => listed,
-        Err(object_store::Error::NotFound { .. }) => Vec::new(),
-        Err(error) => return Err(list_error(&location.text, &error)),
-    };
-    let mut files = Vec::new();
-    for meta in listed {
-        let Some(parts) = meta.location.prefix_match(&location.path) else { continue };
-        let mut parts = parts.map(|part| part.as_ref().to_string()).collect::<Vec<_>>();
-        if parts.iter().any(|part| is_hidden(part)) {
-            continue;
-        }
-        if pattern.as_ref().is_some_and(|pattern| !matches_glob(pattern, &parts)) {
-            continue;
-        }
-        let text = format!("{}/{}", base_text.trim_end_matches('/'), parts.join("/"));
-        parts.pop();
-        files.push(FoundFile { meta, text, directories: parts });
-    }
-    files.sort_by(|left, right| left.meta.location.cmp(&right.meta.location));
-    Ok(files)
-}
-
-fn list_error(location: &str, error: &object_store::Error) -> Error {
-    match error {
-        object_store::Error::PermissionDenied { .. } => {
-            Error::new(Code::Io, format!("location \"{location}\" cannot be listed: permission denied"))
-        }
-        _ => Error::new(Code::Io, format!("could not list location \"{location}\"")),
-    }
-}
-
-/// `_SUCCESS`, `.part-0.crc`, `_delta_log`; a partition directory may begin with `_`.
-fn is_hidden(name: &str) -> bool {
-    name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
-}
-
-/// The pattern may name the files, or directories that hold them.
-fn matches_glob(pattern: &glob::Pattern, parts: &[String]) -> bool {
-    let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
-    (1..=parts.len()).any(|end| pattern.matches_with(&parts[..end].join("/"), options))
+///
+/// The pin goes with the plan that reads the files: until it is dropped no commit deletes them.
+pub(super) async fn find_files(storage: &Arc<Storage>, location: &Location) -> Result<(Vec<FoundFile>, DirectoryPin)> {
+    let pin = storage.pin(&location.local).await;
+    let mut listed = storage.list(location).await?;
+    listed.retain(|file| !pin.is_removed(&file.local));
+    pin.listed();
+    let is_one_file = !location.is_directory && location.glob.is_none();
+    let base = location.glob.as_deref().and_then(|glob| location.text.strip_suffix(glob)).unwrap_or(&location.text);
+    let files = listed.into_iter().map(|file| {
+        let text = if is_one_file { location.text.clone() } else { format!("{}/{}", base.trim_end_matches('/'), file.relative) };
+        let mut directories = file.relative.split('/').map(str::to_string).collect::<Vec<_>>();
+        directories.pop();
+        FoundFile { meta: file.meta, text, directories }
+    });
+    Ok((files.collect(), pin))
 }
 
 /// Reads the values of the declared partition columns out of directory names.

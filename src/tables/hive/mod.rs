@@ -107,7 +107,7 @@ impl HiveTable {
         todo!()
     }
 
-    /// The files as they are now. The one place where a table's directory is listed.
+    /// The files as they are now, between two commits. The one place where a table's directory is listed.
     async fn list(&self) -> Result<Listing> {
         Listing::of(&self.def, &self.storage).await
     }
@@ -155,7 +155,7 @@ impl HiveTable {
     }
 
     fn source(&self, state: &dyn Session, selection: Selection) -> Arc<dyn FileSource> {
-        match LineSource::new(&self.def.format, self.table_schema.clone(), selection) {
+        match LineSource::new(&self.def.format, self.table_schema.clone(), selection.clone()) {
             Some(source) => Arc::new(source),
             None => {
                 let mut options = TableParquetOptions::default();
@@ -222,6 +222,7 @@ impl TableProvider for HiveTable {
         let selection = Selection {
             partitions: (!self.def.partition_columns.is_empty()).then_some((selected.len(), n_partitions)),
             files: (files.len(), n_files),
+            pins: Arc::new(listing.pins),
         };
         let mut statistics = Statistics::new_unknown(self.table_schema.table_schema());
         let n_bytes = files.iter().map(|file| usize::try_from(file.meta.size).unwrap_or(usize::MAX)).fold(0, usize::saturating_add);

@@ -1,6 +1,7 @@
 //! What all scans of Hive tables share: the selection that EXPLAIN shows, and errors that name the file.
 
 use crate::error::{Code, Error};
+use crate::storage::DirectoryPin;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::config::ConfigOptions;
@@ -33,11 +34,13 @@ impl FileText {
 }
 
 /// How much of a table a scan reads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Selection {
     /// Selected and all; `None` for a table without partitions.
     pub(super) partitions: Option<(usize, usize)>,
     pub(super) files: (usize, usize),
+    /// Keep the files where they are as long as the plan or one of its streams lives.
+    pub(super) pins: Arc<Vec<DirectoryPin>>,
 }
 
 impl Selection {
@@ -67,7 +70,7 @@ impl NamedParquetSource {
     }
 
     fn again(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { inner, selection: self.selection })
+        Arc::new(Self { inner, selection: self.selection.clone() })
     }
 }
 
@@ -87,7 +90,8 @@ impl FileSource for NamedParquetSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> PlanResult<Box<dyn Morselizer>> {
-        Ok(Box::new(NamedMorselizer(self.inner.create_morselizer(object_store, base_config, partition)?)))
+        let inner = self.inner.create_morselizer(object_store, base_config, partition)?;
+        Ok(Box::new(NamedMorselizer { inner, pins: Arc::clone(&self.selection.pins) }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -161,36 +165,47 @@ impl FileSource for NamedParquetSource {
 }
 
 #[derive(Debug)]
-struct NamedMorselizer(Box<dyn Morselizer>);
+struct NamedMorselizer {
+    inner: Box<dyn Morselizer>,
+    pins: Arc<Vec<DirectoryPin>>,
+}
+
+/// The file that a planner or a morsel reads.
+#[derive(Debug, Clone)]
+struct OpenFile {
+    name: Arc<str>,
+    /// The reader opens the file again for every range: it must stay until the last one.
+    _pins: Arc<Vec<DirectoryPin>>,
+}
 
 impl Morselizer for NamedMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> PlanResult<Box<dyn MorselPlanner>> {
-        let name: Arc<str> = FileText::of(&file).into();
-        let inner = self.0.plan_file(file).map_err(|error| name_file(error, &name))?;
-        Ok(Box::new(NamedPlanner { inner, name }))
+        let open = OpenFile { name: FileText::of(&file).into(), _pins: Arc::clone(&self.pins) };
+        let inner = self.inner.plan_file(file).map_err(|error| name_file(error, &open.name))?;
+        Ok(Box::new(NamedPlanner { inner, open }))
     }
 }
 
 #[derive(Debug)]
 struct NamedPlanner {
     inner: Box<dyn MorselPlanner>,
-    name: Arc<str>,
+    open: OpenFile,
 }
 
 impl MorselPlanner for NamedPlanner {
     fn plan(self: Box<Self>) -> PlanResult<Option<MorselPlan>> {
-        let name = self.name;
-        let Some(mut plan) = self.inner.plan().map_err(|error| name_file(error, &name))? else { return Ok(None) };
-        let named = |inner: Box<dyn MorselPlanner>| Box::new(Self { inner, name: Arc::clone(&name) }) as Box<dyn MorselPlanner>;
+        let open = self.open;
+        let Some(mut plan) = self.inner.plan().map_err(|error| name_file(error, &open.name))? else { return Ok(None) };
+        let named = |inner: Box<dyn MorselPlanner>| Box::new(Self { inner, open: open.clone() }) as Box<dyn MorselPlanner>;
         let morsels = plan.take_morsels().into_iter();
-        let morsels = morsels.map(|inner| Box::new(NamedMorsel { inner, name: Arc::clone(&name) }) as Box<dyn Morsel>).collect();
+        let morsels = morsels.map(|inner| Box::new(NamedMorsel { inner, open: open.clone() }) as Box<dyn Morsel>).collect();
         let planners = plan.take_ready_planners().into_iter().map(named).collect();
         let pending = plan.take_pending_planner();
         let mut plan = MorselPlan::new().with_morsels(morsels).with_planners(planners);
         if let Some(pending) = pending {
             plan.set_pending_planner(async move {
-                let inner = pending.await.map_err(|error| name_file(error, &name))?;
-                Ok(Box::new(Self { inner, name }) as Box<dyn MorselPlanner>)
+                let inner = pending.await.map_err(|error| name_file(error, &open.name))?;
+                Ok(Box::new(Self { inner, open }) as Box<dyn MorselPlanner>)
             });
         }
         Ok(Some(plan))
@@ -200,13 +215,13 @@ impl MorselPlanner for NamedPlanner {
 #[derive(Debug)]
 struct NamedMorsel {
     inner: Box<dyn Morsel>,
-    name: Arc<str>,
+    open: OpenFile,
 }
 
 impl Morsel for NamedMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, PlanResult<RecordBatch>> {
-        let name = self.name;
-        self.inner.into_stream().map(move |batch| batch.map_err(|error| name_file(error, &name))).boxed()
+        let open = self.open;
+        self.inner.into_stream().map(move |batch| batch.map_err(|error| name_file(error, &open.name))).boxed()
     }
 }
 
@@ -228,7 +243,10 @@ pub(super) fn name_file(error: DataFusionError, file: &str) -> DataFusionError {
         DataFusionError::ParquetError(inner) => match *inner {
             parquet::errors::ParquetError::External(source) => match source.downcast::<Error>() {
                 Ok(ours) => (*ours).into(),
-                Err(source) => broken(source.to_string()),
+                Err(source) => match source.downcast::<object_store::Error>() {
+                    Ok(source) => super::chunk::store_error(file, &source).into(),
+                    Err(source) => broken(source.to_string()),
+                },
             },
             other => broken(parquet_text(&other)),
         },

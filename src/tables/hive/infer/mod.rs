@@ -27,7 +27,7 @@ const FOOTERS_AT_ONCE: usize = 8;
 
 /// The data columns and the partition columns of a location.
 pub(super) async fn infer(storage: &Arc<Storage>, name: &str, location: &Location, format: &Format) -> Result<(SchemaRef, Vec<FieldRef>)> {
-    let files = find_files(storage, location).await?;
+    let (files, _pin) = find_files(storage, location).await?;
     if files.is_empty() {
         let what = if location.is_directory || location.glob.is_some() { "has no files" } else { "does not exist" };
         return Err(Error::new(Code::Io, format!("location \"{}\" of table \"{name}\" {what}", location.text))
