@@ -1,0 +1,241 @@
+//! Builds one Arrow column out of texts: what CSV fields, JSON scalars and partition values share.
+
+use super::value;
+use crate::error::{Code, Error, Result};
+use datafusion::arrow::array::builder::{
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int8Builder, Int16Builder,
+    Int32Builder, Int64Builder, LargeStringBuilder, StringBuilder, StringViewBuilder, TimestampMicrosecondBuilder, UInt8Builder,
+    UInt16Builder, UInt32Builder, UInt64Builder,
+};
+use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::ScalarValue;
+use std::sync::Arc;
+
+/// Why a text is not a value of the column's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadText {
+    /// The text means no value of this type.
+    Value,
+    /// The bytes are not UTF-8.
+    Utf8,
+}
+
+/// How timestamps are written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum TimestampText {
+    Iso,
+    /// A chrono pattern.
+    Pattern(String),
+    /// Numbers, each so many microseconds.
+    Epoch(i64),
+}
+
+impl TimestampText {
+    fn parse(&self, text: &[u8]) -> Option<i64> {
+        match self {
+            Self::Iso => value::timestamp(text),
+            Self::Pattern(pattern) => value::timestamp_by(text, pattern),
+            // A fraction of a second is kept; it is exact down to the microsecond.
+            Self::Epoch(unit) => match value::integer(text) {
+                Some(count) => count.checked_mul(*unit),
+                None => {
+                    let scale = if *unit == 1_000_000 { 6 } else { 3 };
+                    i64::try_from(value::decimal(text, 38, scale)?).ok()
+                }
+            },
+        }
+    }
+}
+
+/// The values of one column so far.
+#[derive(Debug)]
+pub(super) enum ColumnBuilder {
+    Boolean(BooleanBuilder),
+    Int8(Int8Builder),
+    Int16(Int16Builder),
+    Int32(Int32Builder),
+    Int64(Int64Builder),
+    UInt8(UInt8Builder),
+    UInt16(UInt16Builder),
+    UInt32(UInt32Builder),
+    UInt64(UInt64Builder),
+    Float32(Float32Builder),
+    Float64(Float64Builder),
+    Decimal(Decimal128Builder, u8, i8),
+    Date(Date32Builder),
+    Timestamp(TimestampMicrosecondBuilder, TimestampText),
+    Utf8(StringBuilder),
+    LargeUtf8(LargeStringBuilder),
+    Utf8View(StringViewBuilder),
+    Binary(BinaryBuilder),
+}
+
+/// Runs one expression on whichever builder it is.
+macro_rules! each {
+    ($column:expr, $builder:ident => $run:expr) => {
+        match $column {
+            ColumnBuilder::Boolean($builder) => $run,
+            ColumnBuilder::Int8($builder) => $run,
+            ColumnBuilder::Int16($builder) => $run,
+            ColumnBuilder::Int32($builder) => $run,
+            ColumnBuilder::Int64($builder) => $run,
+            ColumnBuilder::UInt8($builder) => $run,
+            ColumnBuilder::UInt16($builder) => $run,
+            ColumnBuilder::UInt32($builder) => $run,
+            ColumnBuilder::UInt64($builder) => $run,
+            ColumnBuilder::Float32($builder) => $run,
+            ColumnBuilder::Float64($builder) => $run,
+            ColumnBuilder::Decimal($builder, ..) => $run,
+            ColumnBuilder::Date($builder) => $run,
+            ColumnBuilder::Timestamp($builder, _) => $run,
+            ColumnBuilder::Utf8($builder) => $run,
+            ColumnBuilder::LargeUtf8($builder) => $run,
+            ColumnBuilder::Utf8View($builder) => $run,
+            ColumnBuilder::Binary($builder) => $run,
+        }
+    };
+}
+
+impl ColumnBuilder {
+    /// A builder for a field; `format` is for the message about a type that this format cannot hold.
+    pub(super) fn new(field: &Field, timestamps: &TimestampText, format: &str) -> Result<Self> {
+        Ok(match field.data_type() {
+            DataType::Boolean => Self::Boolean(BooleanBuilder::new()),
+            DataType::Int8 => Self::Int8(Int8Builder::new()),
+            DataType::Int16 => Self::Int16(Int16Builder::new()),
+            DataType::Int32 => Self::Int32(Int32Builder::new()),
+            DataType::Int64 => Self::Int64(Int64Builder::new()),
+            DataType::UInt8 => Self::UInt8(UInt8Builder::new()),
+            DataType::UInt16 => Self::UInt16(UInt16Builder::new()),
+            DataType::UInt32 => Self::UInt32(UInt32Builder::new()),
+            DataType::UInt64 => Self::UInt64(UInt64Builder::new()),
+            DataType::Float32 => Self::Float32(Float32Builder::new()),
+            DataType::Float64 => Self::Float64(Float64Builder::new()),
+            DataType::Decimal128(precision, scale) => {
+                let builder = Decimal128Builder::new().with_data_type(field.data_type().clone());
+                Self::Decimal(builder, *precision, *scale)
+            }
+            DataType::Date32 => Self::Date(Date32Builder::new()),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone_opt(zone.clone()), timestamps.clone())
+            }
+            DataType::Utf8 => Self::Utf8(StringBuilder::new()),
+            DataType::LargeUtf8 => Self::LargeUtf8(LargeStringBuilder::new()),
+            DataType::Utf8View => Self::Utf8View(StringViewBuilder::new()),
+            DataType::Binary => Self::Binary(BinaryBuilder::new()),
+            other => {
+                return Err(Error::new(
+                    Code::NotSupported,
+                    format!("column \"{}\" has type {}, which {format} files cannot hold", field.name(), sql_type(other)),
+                )
+                .hint("Declare the column as STRING."));
+            }
+        })
+    }
+
+    /// Appends the value that `text` means, or nothing at all.
+    pub(super) fn append(&mut self, text: &[u8]) -> Result<(), BadText> {
+        /// Appends a number that must fit a narrower type.
+        macro_rules! narrow {
+            ($builder:expr, $number:expr) => {
+                $builder.append_value($number.and_then(|wide| wide.try_into().ok()).ok_or(BadText::Value)?)
+            };
+        }
+        match self {
+            Self::Utf8(builder) => builder.append_value(utf8(text)?),
+            Self::Int64(builder) => builder.append_value(value::integer(text).ok_or(BadText::Value)?),
+            Self::Float64(builder) => builder.append_value(value::double(text).ok_or(BadText::Value)?),
+            Self::Int32(builder) => narrow!(builder, value::integer(text)),
+            Self::Int16(builder) => narrow!(builder, value::integer(text)),
+            Self::Int8(builder) => narrow!(builder, value::integer(text)),
+            Self::UInt64(builder) => builder.append_value(value::unsigned(text).ok_or(BadText::Value)?),
+            Self::UInt32(builder) => narrow!(builder, value::unsigned(text)),
+            Self::UInt16(builder) => narrow!(builder, value::unsigned(text)),
+            Self::UInt8(builder) => narrow!(builder, value::unsigned(text)),
+            Self::Float32(builder) => builder.append_value(value::float(text).ok_or(BadText::Value)?),
+            Self::Boolean(builder) => builder.append_value(value::boolean(text).ok_or(BadText::Value)?),
+            Self::Decimal(builder, precision, scale) => {
+                builder.append_value(value::decimal(text, *precision, *scale).ok_or(BadText::Value)?);
+            }
+            Self::Date(builder) => builder.append_value(value::date(text).ok_or(BadText::Value)?),
+            Self::Timestamp(builder, timestamps) => builder.append_value(timestamps.parse(text).ok_or(BadText::Value)?),
+            Self::LargeUtf8(builder) => builder.append_value(utf8(text)?),
+            Self::Utf8View(builder) => builder.append_value(utf8(text)?),
+            Self::Binary(builder) => builder.append_value(text),
+        }
+        Ok(())
+    }
+
+    pub(super) fn append_null(&mut self) {
+        each!(self, builder => builder.append_null());
+    }
+
+    /// The column; the builder is empty again.
+    pub(super) fn finish(&mut self) -> ArrayRef {
+        each!(self, builder => Arc::new(builder.finish()) as ArrayRef)
+    }
+
+    /// Whether the column holds text: then a number or an object of JSON is taken as it is written.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Utf8(_) | Self::LargeUtf8(_) | Self::Utf8View(_) | Self::Binary(_))
+    }
+}
+
+fn utf8(text: &[u8]) -> Result<&str, BadText> {
+    std::str::from_utf8(text).map_err(|_| BadText::Utf8)
+}
+
+/// One value of a type out of a text; `None` when the text means none.
+pub(super) fn scalar(text: &str, data_type: &DataType) -> Option<ScalarValue> {
+    let field = Field::new("value", data_type.clone(), true);
+    let mut builder = ColumnBuilder::new(&field, &TimestampText::Iso, "partition").ok()?;
+    builder.append(text.as_bytes()).ok()?;
+    let array = builder.finish();
+    debug_assert_eq!(array.len(), 1);
+    ScalarValue::try_from_array(&array, 0).ok()
+}
+
+/// The SQL name of a type, for messages.
+pub(super) fn sql_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "BOOLEAN".into(),
+        DataType::Int8 => "TINYINT".into(),
+        DataType::Int16 => "SMALLINT".into(),
+        DataType::Int32 => "INT".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::Float32 => "FLOAT".into(),
+        DataType::Float64 => "DOUBLE".into(),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => format!("DECIMAL({precision},{scale})"),
+        DataType::Date32 | DataType::Date64 => "DATE".into(),
+        DataType::Timestamp(_, None) => "TIMESTAMP".into(),
+        DataType::Timestamp(_, Some(_)) => "TIMESTAMP WITH TIME ZONE".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BINARY".into(),
+        DataType::Dictionary(_, value) => sql_type(value),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            format!("ARRAY<{}>", sql_type(item.data_type()))
+        }
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| format!("{}: {}", field.name(), sql_type(field.data_type()))).collect::<Vec<_>>();
+            format!("STRUCT<{}>", fields.join(", "))
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => {
+                format!("MAP<{}, {}>", sql_type(pair[0].data_type()), sql_type(pair[1].data_type()))
+            }
+            _ => "MAP".into(),
+        },
+        other => other.to_string().to_uppercase(),
+    }
+}
+
+/// A text for a message: one line, at most 60 characters.
+pub(super) fn shorten(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut short = text.chars().take(60).map(|letter| if letter.is_control() { ' ' } else { letter }).collect::<String>();
+    if text.chars().nth(60).is_some() {
+        short.push_str("..");
+    }
+    short
+}

@@ -1,0 +1,229 @@
+//! Walks over JSON text without building values: a span for each member, checked as RFC 8259 asks.
+
+/// Deeper nesting is refused: the walk is recursive.
+const DEPTH_MAX: usize = 128;
+
+/// Why a text is not JSON.
+pub(crate) type Broken = &'static str;
+
+/// What kind of value a text begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    Bool,
+    Number,
+    Text,
+    Array,
+    Object,
+}
+
+/// The kind of a value that [`Scanner`] has checked.
+pub(crate) fn kind(value: &[u8]) -> Kind {
+    match value.first() {
+        Some(b'{') => Kind::Object,
+        Some(b'[') => Kind::Array,
+        Some(b'"') => Kind::Text,
+        Some(b't' | b'f') => Kind::Bool,
+        Some(b'n') | None => Kind::Null,
+        Some(_) => Kind::Number,
+    }
+}
+
+/// A position in a text.
+pub(crate) struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Passes over one value and gives its text.
+    pub(crate) fn value(&mut self) -> Result<&'a [u8], Broken> {
+        self.blanks();
+        let start = self.at;
+        self.skip_value(0)?;
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Whether only blanks are left.
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        self.blanks();
+        self.at == self.text.len()
+    }
+
+    /// Calls `each` with the key (still quoted) and the value of each member of the object that begins here.
+    pub(crate) fn members(&mut self, mut each: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), Broken> {
+        self.members_at(0, &mut |text: &'a [u8], key: (usize, usize), value: (usize, usize)| {
+            each(&text[key.0..key.1], &text[value.0..value.1]);
+        })
+    }
+
+    /// Calls `each` with each item of the array that begins here.
+    pub(crate) fn items(&mut self, mut each: impl FnMut(&'a [u8])) -> Result<(), Broken> {
+        let text = self.text;
+        self.items_at(0, &mut |start, end| each(&text[start..end]))
+    }
+
+    fn members_at(&mut self, depth: usize, each: &mut dyn FnMut(&'a [u8], (usize, usize), (usize, usize))) -> Result<(), Broken> {
+        self.expect(b'{', "an object must begin with \"{\"")?;
+        self.blanks();
+        if self.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            self.blanks();
+            let key_start = self.at;
+            self.skip_text()?;
+            let key = (key_start, self.at);
+            self.blanks();
+            self.expect(b':', "a \":\" is missing after a key")?;
+            self.blanks();
+            let value_start = self.at;
+            self.skip_value(depth + 1)?;
+            each(self.text, key, (value_start, self.at));
+            self.blanks();
+            if self.take(b'}') {
+                return Ok(());
+            }
+            self.expect(b',', "a \",\" or \"}\" is missing in an object")?;
+        }
+    }
+
+    fn items_at(&mut self, depth: usize, each: &mut dyn FnMut(usize, usize)) -> Result<(), Broken> {
+        self.expect(b'[', "an array must begin with \"[\"")?;
+        self.blanks();
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            self.blanks();
+            let start = self.at;
+            self.skip_value(depth + 1)?;
+            each(start, self.at);
+            self.blanks();
+            if self.take(b']') {
+                return Ok(());
+            }
+            self.expect(b',', "a \",\" or \"]\" is missing in an array")?;
+        }
+    }
+
+    fn skip_value(&mut self, depth: usize) -> Result<(), Broken> {
+        if depth > DEPTH_MAX {
+            return Err("the object is nested too deeply");
+        }
+        match self.text.get(self.at) {
+            Some(b'{') => self.members_at(depth, &mut |_, _, _| {}),
+            Some(b'[') => self.items_at(depth, &mut |_, _| {}),
+            Some(b'"') => self.skip_text(),
+            Some(b't') => self.word(b"true"),
+            Some(b'f') => self.word(b"false"),
+            Some(b'n') => self.word(b"null"),
+            Some(b'-' | b'0'..=b'9') => self.skip_number(),
+            Some(_) => Err("a value is expected"),
+            None => Err("the object does not end"),
+        }
+    }
+
+    fn skip_text(&mut self) -> Result<(), Broken> {
+        self.expect(b'"', "a key or text must begin with \"\\\"\"")?;
+        loop {
+            match self.text.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.skip_escape()?,
+                Some(byte) if *byte < 0x20 => return Err("a text contains a control character"),
+                Some(_) => self.at += 1,
+                None => return Err("a text does not end"),
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), Broken> {
+        match self.text.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') if self.text.get(self.at + 2..self.at + 6).is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit)) => {
+                self.at += 6;
+            }
+            _ => return Err("a text contains an unknown escape"),
+        }
+        Ok(())
+    }
+
+    fn skip_number(&mut self) -> Result<(), Broken> {
+        self.take(b'-');
+        match self.text.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err("a number has no digits"),
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if matches!(self.text.get(self.at), Some(b'e' | b'E')) {
+            self.at += 1;
+            if !self.take(b'+') {
+                self.take(b'-');
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Broken> {
+        let start = self.at;
+        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        if self.at == start { Err("a number has no digits") } else { Ok(()) }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), Broken> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err("a value is expected");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.text.get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.text.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8, otherwise: Broken) -> Result<(), Broken> {
+        match self.text.get(self.at) {
+            Some(found) if *found == byte => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(_) => Err(otherwise),
+            None => Err("the object does not end"),
+        }
+    }
+}
+
+/// The text that a quoted JSON text means. `None`: it is not UTF-8, or half of a surrogate pair.
+pub(crate) fn unquote<'b>(quoted: &'b [u8], scratch: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+    let inner = quoted.get(1..quoted.len().saturating_sub(1))?;
+    if !inner.contains(&b'\\') {
+        return Some(inner);
+    }
+    // Rare enough to leave the surrogate pairs to serde_json.
+    let text: String = serde_json::from_slice(quoted).ok()?;
+    scratch.clear();
+    scratch.extend_from_slice(text.as_bytes());
+    Some(scratch)
+}

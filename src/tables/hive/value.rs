@@ -1,0 +1,193 @@
+//! One value out of text: numbers, decimals, dates, timestamps. Exact, or not at all.
+
+/// Parses a whole number; blanks around it are allowed.
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = sign(text.trim_ascii());
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value = 0_i64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // Downwards, so that the smallest i64 is reachable.
+        value = value.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    }
+    if negative { Some(value) } else { value.checked_neg() }
+}
+
+/// Parses a number without sign up to 2^64-1.
+pub(super) fn unsigned(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
+}
+
+/// Parses a floating point number; one that is too large is refused, not made infinite.
+pub(super) fn double(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let value: f64 = text.parse().ok()?;
+    (value.is_finite() || !text.bytes().any(|byte| byte.is_ascii_digit())).then_some(value)
+}
+
+/// As [`double`], of 32 bits.
+pub(super) fn float(text: &[u8]) -> Option<f32> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let value: f32 = text.parse().ok()?;
+    (value.is_finite() || !text.bytes().any(|byte| byte.is_ascii_digit())).then_some(value)
+}
+
+/// `true`, `false`, `t`, `f`, `1`, `0` in any case.
+pub(super) fn boolean(text: &[u8]) -> Option<bool> {
+    let text = text.trim_ascii();
+    match text {
+        b"1" | b"t" | b"T" => Some(true),
+        b"0" | b"f" | b"F" => Some(false),
+        _ if text.eq_ignore_ascii_case(b"true") => Some(true),
+        _ if text.eq_ignore_ascii_case(b"false") => Some(false),
+        _ => None,
+    }
+}
+
+/// Parses a decimal exactly; more digits than `scale` are rounded half away from zero.
+pub(super) fn decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
+    let (negative, digits) = sign(text.trim_ascii());
+    let (mantissa, exponent) = match digits.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+        Some(at) => (&digits[..at], integer(&digits[at + 1..]).filter(|exponent| exponent.abs() <= 1_000)?),
+        None => (digits, 0),
+    };
+    let point = mantissa.iter().position(|byte| *byte == b'.').unwrap_or(mantissa.len());
+    let whole = &mantissa[..point];
+    let fraction = mantissa.get(point + 1..).unwrap_or_default();
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    // The digit at `position` counts 10^(whole - 1 - position + exponent); we keep those down to 10^-scale.
+    let keep = whole.len() as i64 + exponent + i64::from(scale);
+    let mut value = 0_i128;
+    let mut round_up = false;
+    let mut n_digits = 0_i64;
+    for byte in whole.iter().chain(fraction) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        if n_digits < keep {
+            value = value.checked_mul(10)?.checked_add(i128::from(digit))?;
+        } else if n_digits == keep {
+            round_up = digit >= 5;
+        }
+        n_digits += 1;
+    }
+    while n_digits < keep && value != 0 {
+        value = value.checked_mul(10)?;
+        n_digits += 1;
+    }
+    value += i128::from(round_up);
+    if value >= 10_i128.checked_pow(u32::from(precision))? {
+        return None;
+    }
+    Some(if negative { -value } else { value })
+}
+
+/// `2026-01-31`: days since 1970-01-01.
+pub(super) fn date(text: &[u8]) -> Option<i32> {
+    let (days, rest) = leading_date(text.trim_ascii())?;
+    rest.is_empty().then_some(days)
+}
+
+/// A date, then optionally ` ` or `T`, `hh:mm[:ss[.fraction]]` and `Z` or an offset: microseconds since 1970 in UTC.
+/// Digits beyond the microsecond are cut off.
+pub(super) fn timestamp(text: &[u8]) -> Option<i64> {
+    let (days, rest) = leading_date(text.trim_ascii())?;
+    let midnight = i64::from(days) * 86_400_000_000;
+    let Some((b' ' | b'T' | b't', rest)) = rest.split_first() else {
+        return rest.is_empty().then_some(midnight);
+    };
+    let (hour, rest) = digits(rest, 2)?;
+    let (minute, mut rest) = digits(rest.strip_prefix(b":")?, 2)?;
+    let (mut second, mut micros) = (0, 0);
+    if let Some(after) = rest.strip_prefix(b":") {
+        (second, rest) = digits(after, 2)?;
+        if let Some(after) = rest.strip_prefix(b".") {
+            let n_digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if n_digits == 0 || n_digits > 9 {
+                return None;
+            }
+            for place in 0..6 {
+                micros = micros * 10 + if place < n_digits { i64::from(after[place] - b'0') } else { 0 };
+            }
+            rest = &after[n_digits..];
+        }
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = i64::from(hour * 3600 + minute * 60 + second) - offset_seconds(rest)?;
+    Some(midnight + seconds * 1_000_000 + micros)
+}
+
+/// By a chrono pattern: with an offset in it, the moment in UTC; without a time, midnight.
+pub(super) fn timestamp_by(text: &[u8], pattern: &str) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    if let Ok(moment) = chrono::DateTime::parse_from_str(text, pattern) {
+        return Some(moment.timestamp_micros());
+    }
+    if let Ok(moment) = chrono::NaiveDateTime::parse_from_str(text, pattern) {
+        return Some(moment.and_utc().timestamp_micros());
+    }
+    let date = chrono::NaiveDate::parse_from_str(text, pattern).ok()?;
+    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
+}
+
+fn offset_seconds(text: &[u8]) -> Option<i64> {
+    // PostgreSQL and Spark both print a blank before a zone at times.
+    let text = text.strip_prefix(b" ").unwrap_or(text);
+    match text {
+        [] | b"Z" | b"z" | b"UTC" => Some(0),
+        [plus_or_minus @ (b'+' | b'-'), rest @ ..] => {
+            let (hours, rest) = digits(rest, 2)?;
+            let rest = rest.strip_prefix(b":").unwrap_or(rest);
+            let (minutes, rest) = if rest.is_empty() { (0, rest) } else { digits(rest, 2)? };
+            if !rest.is_empty() || hours > 18 || minutes > 59 {
+                return None;
+            }
+            let seconds = i64::from(hours * 3600 + minutes * 60);
+            Some(if *plus_or_minus == b'-' { -seconds } else { seconds })
+        }
+        _ => None,
+    }
+}
+
+fn leading_date(text: &[u8]) -> Option<(i32, &[u8])> {
+    let (year, rest) = digits(text, 4)?;
+    let (month, rest) = one_or_two_digits(rest.strip_prefix(b"-")?)?;
+    let (day, rest) = one_or_two_digits(rest.strip_prefix(b"-")?)?;
+    let date = chrono::NaiveDate::from_ymd_opt(year, month as u32, day as u32)?;
+    let days = date.signed_duration_since(chrono::NaiveDate::default()).num_days();
+    Some((i32::try_from(days).ok()?, rest))
+}
+
+fn digits(text: &[u8], count: usize) -> Option<(i32, &[u8])> {
+    let (digits, rest) = text.split_at_checked(count)?;
+    let mut value = 0;
+    for byte in digits {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + i32::from(byte - b'0');
+    }
+    Some((value, rest))
+}
+
+fn one_or_two_digits(text: &[u8]) -> Option<(i32, &[u8])> {
+    digits(text, 2).or_else(|| digits(text, 1))
+}
+
+fn sign(text: &[u8]) -> (bool, &[u8]) {
+    match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    }
+}
