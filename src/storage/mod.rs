@@ -1,7 +1,32 @@
 //! Locations, allowed roots and durable local files. Nobody else opens a data file.
+//!
+//! ```text
+//! text of a location --Location::parse--> checked Location --list--> ListedFile --store--> bytes
+//!                                 |                                        |
+//!                               Roots: the one check, on the resolved path, again at every access
+//! ```
+
+pub mod durable;
+mod gate;
+mod listing;
+mod location;
+mod pattern;
+mod registry;
+mod roots;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use gate::{ApplyGuard, DirectoryPin};
+pub use listing::{ListedFile, is_hidden};
+pub use location::store_path;
+pub use store::DurableLocal;
 
 use crate::error::Result;
+use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
+use gate::Gate;
 use object_store::ObjectStore;
+use roots::Roots;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,36 +63,66 @@ pub struct Location {
 
 /// The one way to data: roots, stores, durable writes.
 #[derive(Debug)]
-pub struct Storage {}
+pub struct Storage {
+    roots: Arc<Roots>,
+    store: Arc<DurableLocal>,
+    gate: Arc<Gate>,
+}
 
 impl Storage {
     /// `warehouse` is always a writable root, and where relative locations lie.
-    pub fn open(_warehouse: &Path, _roots: Vec<Root>) -> Result<Arc<Self>> {
-        todo!()
+    pub fn open(warehouse: &Path, roots: Vec<Root>) -> Result<Arc<Self>> {
+        let roots = Arc::new(Roots::open(warehouse, roots)?);
+        let store = Arc::new(DurableLocal::new(Arc::clone(&roots)));
+        Ok(Arc::new(Self { roots, store, gate: Arc::default() }))
     }
 
     /// Checks a location as written (`/data/x`, `x/y`, `file:///data/x`, `x/*.csv`) and resolves it.
-    pub fn location(&self, _text: &str, _access: Access) -> Result<Location> {
-        todo!()
+    pub fn location(&self, text: &str, access: Access) -> Result<Location> {
+        Location::parse(&self.roots, text, access)
+    }
+
+    /// Checks an absolute path of this machine and resolves it: for paths that weir made itself, or reads
+    /// back from a file that anybody may have changed.
+    pub fn check(&self, path: &Path, access: Access) -> Result<PathBuf> {
+        self.roots.check(path, access, &path.display().to_string())
+    }
+
+    /// The data files under a location, sorted by path; hidden names are skipped. No lock is taken: tables use
+    /// `tables::hive::write::list`, which sees all or nothing of an INSERT.
+    pub async fn list(self: &Arc<Self>, location: &Location) -> Result<Vec<ListedFile>> {
+        listing::list_async(Arc::clone(self), location.clone()).await
+    }
+
+    /// Keeps a directory, with everything below and above it, from being changed by a commit while its files are
+    /// listed; later keeps its files from being deleted until the pin is dropped.
+    pub async fn pin(&self, directory: &Path) -> DirectoryPin {
+        self.gate.pin(directory).await
+    }
+
+    /// The exclusive right to change the files of a directory: no listing runs while it is held.
+    pub async fn apply(&self, directory: &Path) -> ApplyGuard {
+        self.gate.apply(directory).await
     }
 
     /// The local store: paths are absolute paths of the machine, each checked against the roots, writes
     /// synced (file, then directory) before they are published.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
-        todo!()
+        Arc::clone(&self.store) as Arc<dyn ObjectStore>
     }
 
     /// The URL under which [`Storage::store`] is registered with the query engine.
-    pub fn store_url(&self) -> datafusion::execution::object_store::ObjectStoreUrl {
-        todo!()
+    pub fn store_url(&self) -> ObjectStoreUrl {
+        ObjectStoreUrl::parse(registry::URL).expect("a constant; a test parses it")
     }
 
     /// Knows our stores and no others: there is no way to `file://` around the roots.
-    pub fn registry(&self) -> Arc<dyn datafusion::execution::object_store::ObjectStoreRegistry> {
-        todo!()
+    pub fn registry(&self) -> Arc<dyn ObjectStoreRegistry> {
+        Arc::new(registry::Registry { store: Arc::clone(&self.store) })
     }
 
+    /// The resolved directory of the warehouse.
     pub fn warehouse(&self) -> &Path {
-        todo!()
+        self.roots.warehouse()
     }
 }
