@@ -114,6 +114,22 @@ impl Session {
     ) -> Result<i64> {
         todo!()
     }
+    /// The columns of a table, view or system table as a query would return them (edge types), for listings.
+    pub async fn table_schema(&self, _database: &str, _name: &str) -> Result<SchemaRef> {
+        todo!()
+    }
+    /// The definitions that this session may see.
+    pub fn snapshot(&self) -> Arc<crate::catalog::Snapshot> {
+        todo!()
+    }
+    /// Database and name of every table that the server itself supplies (`system.queries`, `information_schema.columns`).
+    pub fn system_tables(&self) -> Vec<(String, String)> {
+        todo!()
+    }
+    /// Drops temporary tables and cancels what still runs; later calls are refused. May be called twice.
+    pub fn close(&self) {
+        todo!()
+    }
     /// Cancels a running query; other users' queries only for administrators. False when it is not running.
     pub fn cancel(&self, _query_id: &str) -> Result<bool> {
         todo!()
