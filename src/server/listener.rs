@@ -138,9 +138,10 @@ mod tests {
         let _first_client = TcpStream::connect(address).await.unwrap();
         let first = incoming.next().await.unwrap().unwrap();
         let mut second_client = TcpStream::connect(address).await.unwrap();
+        let mut byte = [0; 1];
         tokio::select! {
             _ = incoming.next() => panic!("the second connection was admitted"),
-            read = second_client.read(&mut [0; 1]) => assert_eq!(read.unwrap(), 0, "closed"),
+            read = second_client.read(&mut byte) => assert_eq!(read.unwrap(), 0, "closed"),
         }
         drop(first);
         let _third_client = TcpStream::connect(address).await.unwrap();

@@ -4,7 +4,6 @@ use super::sessions::ClientSession;
 use super::status::malformed;
 use super::tickets::StatementTicket;
 use crate::error::{Code, Error, Result};
-use arrow_flight::sql::action_cancel_query_result::CancelResult;
 use arrow_flight::sql::{ActionCancelQueryRequest, ActionCancelQueryResult, Any, Command, ProstMessageExt};
 use arrow_flight::{CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo};
 use prost::Message;
@@ -27,13 +26,9 @@ impl ClientSession {
             .and_then(|any| any.unpack::<ActionCancelQueryRequest>().ok().flatten())
             .and_then(|request| FlightInfo::decode(request.info).ok())
             .ok_or_else(|| malformed("cancel request"))?;
-        let result = match self.cancel(&request)? {
-            CancelStatus::Cancelled => CancelResult::Cancelled,
-            CancelStatus::Cancelling => CancelResult::Cancelling,
-            CancelStatus::NotCancellable => CancelResult::NotCancellable,
-            CancelStatus::Unspecified => CancelResult::Unspecified,
-        };
-        Ok(ActionCancelQueryResult { result: result as i32 }.as_any().encode_to_vec())
+        // The enumeration of the older message is not exported; its numbers are those of `CancelStatus`.
+        let result = self.cancel(&request)? as i32;
+        Ok(ActionCancelQueryResult { result }.as_any().encode_to_vec())
     }
 
     fn cancel(&self, info: &FlightInfo) -> Result<CancelStatus> {

@@ -62,8 +62,8 @@ impl ClientSession {
     async fn tables(&self, command: &CommandGetTables) -> Result<RecordBatch> {
         let listed = list(&self.engine.snapshot(), &self.engine.system_tables(), command);
         let schemas = if command.include_schema {
-            let schemas: Vec<_> =
-                futures::stream::iter(&listed).map(|table| self.described(table)).buffered(SCHEMAS_AT_ONCE).try_collect().await?;
+            let described = listed.clone().into_iter().map(|table| async move { self.described(&table).await });
+            let schemas: Vec<_> = futures::stream::iter(described).buffered(SCHEMAS_AT_ONCE).try_collect().await?;
             Some(schemas)
         } else {
             None

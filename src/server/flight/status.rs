@@ -1,7 +1,6 @@
 //! How an [`Error`] travels: gRPC code and one line by the table in `error.rs`, SQLSTATE beside it.
 
 use crate::error::{Code, Error};
-use arrow_flight::error::FlightError;
 use datafusion::error::DataFusionError;
 use tonic::Status;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -62,14 +61,6 @@ pub fn query_error(error: &DataFusionError) -> Error {
     Error::new(code, root.strip_backtrace())
 }
 
-/// The status of a stream that broke.
-pub fn stream_status(error: FlightError) -> Status {
-    match error {
-        FlightError::Tonic(status) => *status,
-        other => status(&Error::internal(format!("could not encode the result: {other}"))),
-    }
-}
-
 /// A message that is not what the protocol says.
 pub fn malformed(what: &str) -> Error {
     Error::new(Code::InvalidParameter, format!("cannot read the client's {what}"))
@@ -80,6 +71,7 @@ pub fn malformed(what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::error::CODES;
+    use datafusion::arrow::error::ArrowError;
 
     #[test]
     fn every_code_keeps_its_grpc_number_and_sqlstate() {
@@ -106,8 +98,7 @@ mod tests {
         let own = Error::new(Code::DataCorrupted, "file \"a.csv\" has 3 columns").hint("Look at line 7.");
         let wrapped = DataFusionError::from(own.clone()).context("while reading").context("while joining");
         assert_eq!(query_error(&wrapped), own);
-        let through_arrow =
-            DataFusionError::from(datafusion::arrow::error::ArrowError::ExternalError(Box::new(DataFusionError::from(own.clone()))));
+        let through_arrow = DataFusionError::from(ArrowError::ExternalError(Box::new(DataFusionError::from(own.clone()))));
         assert_eq!(query_error(&through_arrow), own);
     }
 }
