@@ -245,19 +245,19 @@ impl Store {
             if text(4)? != checksum(&kind, &database, &name, &body) {
                 return Err(self.corrupted(&format!("the checksum of {kind} \"{name}\" is wrong")));
             }
-            self.load_object(&mut snapshot, &kind, ObjectKey { database, name }, &body)?;
+            self.load_object(&mut snapshot, &kind, &ObjectKey { database, name }, &body)?;
         }
         Ok(snapshot)
     }
 
-    fn load_object(&self, snapshot: &mut Snapshot, kind: &str, key: ObjectKey, body: &str) -> Result<()> {
+    fn load_object(&self, snapshot: &mut Snapshot, kind: &str, key: &ObjectKey, body: &str) -> Result<()> {
         match kind {
-            "database" => drop(snapshot.databases.insert(key.name.clone(), self.object(kind, &key, body)?)),
-            "table" => drop(snapshot.tables.insert(key.clone(), self.object(kind, &key, body)?)),
-            "view" => drop(snapshot.views.insert(key.clone(), self.object(kind, &key, body)?)),
-            "model" => drop(snapshot.models.insert(key.clone(), self.object(kind, &key, body)?)),
-            "user" => drop(snapshot.users.insert(key.name.clone(), self.object(kind, &key, body)?)),
-            "secret" => drop(snapshot.secrets.insert(key.name.clone(), self.object(kind, &key, body)?)),
+            "database" => drop(snapshot.databases.insert(key.name.clone(), self.object(kind, key, body)?)),
+            "table" => drop(snapshot.tables.insert(key.clone(), self.object(kind, key, body)?)),
+            "view" => drop(snapshot.views.insert(key.clone(), self.object(kind, key, body)?)),
+            "model" => drop(snapshot.models.insert(key.clone(), self.object(kind, key, body)?)),
+            "user" => drop(snapshot.users.insert(key.name.clone(), self.object(kind, key, body)?)),
+            "secret" => drop(snapshot.secrets.insert(key.name.clone(), self.object(kind, key, body)?)),
             // A newer weir with the same schema made it, or will again: keep the row, show nothing.
             other => tracing::warn!(kind = other, name = %key, "unknown kind of object in the catalog skipped"),
         }
