@@ -68,6 +68,7 @@ impl Default for Passwords {
 }
 
 impl Passwords {
+    /// Nobody has failed yet.
     pub fn new() -> Self {
         Self::default()
     }

@@ -45,6 +45,7 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
+    /// Running, without phases.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
