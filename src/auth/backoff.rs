@@ -77,7 +77,8 @@ impl Backoff {
 }
 
 fn cut(user: &str) -> &str {
-    &user[..user.floor_char_boundary(NAME_BYTES_MAX)]
+    let end = (0..=NAME_BYTES_MAX.min(user.len())).rev().find(|end| user.is_char_boundary(*end));
+    &user[..end.unwrap_or(0)]
 }
 
 fn count<K: Hash + Eq + Clone>(map: &mut HashMap<K, Failures>, key: K, now: Instant) {

@@ -6,6 +6,7 @@
 //! | [`backoff`] | a wait after failed logins, per user and per address |
 //! | [`tokens`] | bearer tokens with two expiries |
 //! | [`access`] | what an administrator and a reader may do |
+//! | [`users`] | the first administrator, and new passwords |
 //!
 //! This module knows no protocol and no query engine.
 
@@ -13,7 +14,9 @@ pub mod access;
 pub mod backoff;
 pub mod password;
 pub mod tokens;
+pub mod users;
 
 pub use access::{Action, check};
 pub use password::{Passwords, Verifiers};
-pub use tokens::Tokens;
+pub use tokens::{TokenLimits, Tokens};
+pub use users::{ensure_admin, set_password};

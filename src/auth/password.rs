@@ -7,6 +7,7 @@ use super::backoff::Backoff;
 use crate::catalog::User;
 use crate::config::Secret;
 use crate::error::{Code, Error, Result};
+use crate::telemetry::metrics::{AUTH_FAILURES_TOTAL, LOGINS_TOTAL};
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
@@ -67,6 +68,7 @@ impl Default for Passwords {
 }
 
 impl Passwords {
+    /// Nobody has failed yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -103,8 +105,10 @@ impl Passwords {
         let fits = on_blocking_thread(move || fits(&verifier, &password)).await?;
         if fits && is_known {
             self.backoff(|backoff| backoff.succeeded(name));
+            LOGINS_TOTAL.increment();
             return Ok(());
         }
+        AUTH_FAILURES_TOTAL.increment();
         self.backoff(|backoff| backoff.failed(name, address, Instant::now()));
         Err(wrong())
     }
@@ -184,7 +188,6 @@ fn scram(password: &str, iterations: u32, salt: &[u8]) -> String {
     format!("SCRAM-SHA-256${iterations}:{}${}:{}", STANDARD.encode(salt), STANDARD.encode(stored_key), STANDARD.encode(server_key))
 }
 
-#[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
 fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(message);

@@ -42,6 +42,7 @@ pub struct Tokens<S> {
 }
 
 impl<S: Clone> Tokens<S> {
+    /// No tokens yet.
     pub fn new(limits: TokenLimits) -> Self {
         Self { limits, entries: Mutex::default() }
     }
@@ -96,6 +97,7 @@ impl<S: Clone> Tokens<S> {
         self.lock().len()
     }
 
+    /// True when no token is left.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

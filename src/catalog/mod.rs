@@ -26,6 +26,7 @@ pub use objects::*;
 pub use snapshot::{Relation, Snapshot};
 
 use crate::error::{Code, Error, Result};
+use crate::telemetry::metrics::CATALOG_VERSION;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -53,6 +54,7 @@ impl Published {
     fn publish(&self, snapshot: Snapshot) {
         let version = snapshot.version;
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        CATALOG_VERSION.set(version.cast_signed());
         self.version.send_replace(version);
     }
 }

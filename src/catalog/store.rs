@@ -245,19 +245,19 @@ impl Store {
             if text(4)? != checksum(&kind, &database, &name, &body) {
                 return Err(self.corrupted(&format!("the checksum of {kind} \"{name}\" is wrong")));
             }
-            self.load_object(&mut snapshot, &kind, ObjectKey { database, name }, &body)?;
+            self.load_object(&mut snapshot, &kind, &ObjectKey { database, name }, &body)?;
         }
         Ok(snapshot)
     }
 
-    fn load_object(&self, snapshot: &mut Snapshot, kind: &str, key: ObjectKey, body: &str) -> Result<()> {
+    fn load_object(&self, snapshot: &mut Snapshot, kind: &str, key: &ObjectKey, body: &str) -> Result<()> {
         match kind {
-            "database" => drop(snapshot.databases.insert(key.name.clone(), self.object(kind, &key, body)?)),
-            "table" => drop(snapshot.tables.insert(key.clone(), self.object(kind, &key, body)?)),
-            "view" => drop(snapshot.views.insert(key.clone(), self.object(kind, &key, body)?)),
-            "model" => drop(snapshot.models.insert(key.clone(), self.object(kind, &key, body)?)),
-            "user" => drop(snapshot.users.insert(key.name.clone(), self.object(kind, &key, body)?)),
-            "secret" => drop(snapshot.secrets.insert(key.name.clone(), self.object(kind, &key, body)?)),
+            "database" => drop(snapshot.databases.insert(key.name.clone(), self.object(kind, key, body)?)),
+            "table" => drop(snapshot.tables.insert(key.clone(), self.object(kind, key, body)?)),
+            "view" => drop(snapshot.views.insert(key.clone(), self.object(kind, key, body)?)),
+            "model" => drop(snapshot.models.insert(key.clone(), self.object(kind, key, body)?)),
+            "user" => drop(snapshot.users.insert(key.name.clone(), self.object(kind, key, body)?)),
+            "secret" => drop(snapshot.secrets.insert(key.name.clone(), self.object(kind, key, body)?)),
             // A newer weir with the same schema made it, or will again: keep the row, show nothing.
             other => tracing::warn!(kind = other, name = %key, "unknown kind of object in the catalog skipped"),
         }
@@ -456,4 +456,34 @@ fn sqlite_error(path: &Path, action: &str, error: &rusqlite::Error) -> Error {
         _ => Error::new(Code::DataCorrupted, format!("could not {action} the catalog \"{path_text}\"")),
     };
     wrapped.detail(format!("SQLite says: {error}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_an_error_and_the_next_write_works() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, snapshot) = Store::open(&directory.path().join("meta.db"), STEPS).unwrap();
+        let row = |comment: &str| {
+            let database = Database { name: "big".into(), location: None, comment: Some(comment.into()), created_ms: 0 };
+            Row::of(&Change::PutDatabase(database)).unwrap()
+        };
+        let (version, next) = (snapshot.version, snapshot.version + 1);
+        let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        let limit = |store: &Store, pages: i64| {
+            store.connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0)).unwrap();
+        };
+        limit(&store, pages);
+        let error = store.write(version, next, &[row(&"x".repeat(100_000))]).unwrap_err();
+        assert_eq!((error.code, error.message.ends_with("no space left")), (Code::Io, true), "{error}");
+        assert!(!store.load().unwrap().databases.contains_key("big"));
+        limit(&store, 1_000_000);
+        store.write(version, next, &[row(&"x".repeat(100_000))]).unwrap();
+        assert_eq!(store.load().unwrap().version, next);
+        // Somebody else wrote meanwhile: nothing is lost by writing over it.
+        let error = store.write(version, next, &[row("y")]).unwrap_err();
+        assert!(error.message.ends_with("was changed from outside"), "{error}");
+    }
 }

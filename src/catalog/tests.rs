@@ -408,6 +408,60 @@ async fn a_torn_log_gives_whole_changes_only() {
     assert!(versions.len() > 6, "the cuts fell on few different versions: {versions:?}");
 }
 
+/// Random changes, some of them refused; now and then the process is "killed". What was acknowledged, and
+/// nothing else, is what an in-memory catalog has after the same acknowledged changes.
+#[tokio::test]
+async fn random_changes_and_kills_leave_what_was_acknowledged() {
+    use rand::{Rng, SeedableRng};
+    const SEED: u64 = 20_260_101;
+    println!("seed {SEED}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(SEED);
+    let mut fixture = Fixture::new();
+    let mut catalog = fixture.open();
+    let mut expected = (*catalog.snapshot()).clone();
+    let (mut n_refused, mut n_kills) = (0, 0);
+    for round in 0..400 {
+        let changes: Vec<_> = (0..random.random_range(1..4)).map(|_| random_change(&mut random, round)).collect();
+        let mut next = expected.clone();
+        let allowed = changes.iter().try_for_each(|change| next.change(change.clone()));
+        let answer = catalog.put(changes).await;
+        assert_eq!(answer.as_ref().err(), allowed.as_ref().err(), "round {round}");
+        if let Ok(version) = answer {
+            expected = Snapshot { version, ..next };
+        } else {
+            n_refused += 1;
+        }
+        if random.random_range(0..20) == 0 {
+            n_kills += 1;
+            let after = copy_as_if_killed(&fixture, None);
+            catalog = after.open();
+            fixture = after;
+            assert_equal(&catalog.snapshot(), &expected);
+        }
+    }
+    assert!(n_refused > 50 && n_kills > 10 && expected.version > 50, "{n_refused} refused, {n_kills} kills, version {}", expected.version);
+}
+
+fn random_change(random: &mut rand::rngs::StdRng, round: i64) -> Change {
+    use rand::Rng;
+    let mut pick = |names: &[&'static str]| names[random.random_range(0..names.len())];
+    let (database_name, name) = (pick(&["public", "default", "Lake", "lake", "sea"]), pick(&["a", "A", "b", "c"]));
+    let key = ObjectKey::new(database_name, name);
+    match random.random_range(0..13) {
+        0 | 1 => Change::PutDatabase(Database { created_ms: round, ..database(database_name) }),
+        2 => Change::DropDatabase(database_name.into()),
+        3 | 4 => Change::PutTable(Table { created_ms: round, ..table(database_name, name) }),
+        5 => Change::DropTable(key),
+        6 => Change::PutView(View { created_ms: round, ..view(database_name, name) }),
+        7 => Change::DropView(key),
+        8 => Change::PutUser(User { created_ms: round, ..user(name, random.random_bool(0.5)) }),
+        9 => Change::DropUser(name.into()),
+        10 => Change::PutSecret(Secret { created_ms: round, ..secret(name) }),
+        11 => Change::DropSecret(name.into()),
+        _ => Change::PutModel(Model { created_ms: round, ..model(name, &[("rmse", random.random())]) }),
+    }
+}
+
 #[tokio::test]
 async fn readers_keep_their_snapshot_and_watchers_hear_of_the_next() {
     let fixture = Fixture::new();

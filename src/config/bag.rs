@@ -18,6 +18,7 @@ pub(super) struct Bag {
 }
 
 impl Bag {
+    /// Nothing taken yet.
     pub fn new(layers: Layers) -> Self {
         Self { found: layers.found, mistakes: layers.mistakes, sources: BTreeMap::new() }
     }
@@ -61,10 +62,12 @@ impl Bag {
         }
     }
 
+    /// A text, not empty.
     pub fn text(&mut self, key: &'static str) -> String {
         self.parsed(key, String::new(), |text| if text.is_empty() { Err("expects a text".into()) } else { Ok(text.to_owned()) })
     }
 
+    /// True or false, in the usual spellings.
     pub fn flag(&mut self, key: &'static str) -> bool {
         self.parsed(key, false, |text| match text.to_lowercase().as_str() {
             "true" | "on" | "yes" | "1" => Ok(true),
@@ -73,6 +76,7 @@ impl Bag {
         })
     }
 
+    /// A whole number in the range that the table of settings gives.
     pub fn count(&mut self, key: &'static str) -> usize {
         let (min, max) = match keys::find(key).map(|key| key.kind) {
             Some(Kind::Count { min, max }) => (min, max),
@@ -84,6 +88,7 @@ impl Bag {
         })
     }
 
+    /// A size in bytes, at least what the table of settings gives.
     pub fn size(&mut self, key: &'static str) -> u64 {
         let min = match keys::find(key).map(|key| key.kind) {
             Some(Kind::Size { min }) => min,
@@ -107,6 +112,7 @@ impl Bag {
         })
     }
 
+    /// A duration in words.
     pub fn duration(&mut self, key: &'static str) -> Duration {
         self.parsed(key, Duration::ZERO, units::parse_duration)
     }
@@ -121,6 +127,7 @@ impl Bag {
         })
     }
 
+    /// One of these words, in any case; the first is the fallback after a mistake.
     pub fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> T {
         self.parsed(key, words[0].1, |text| {
             let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
@@ -147,6 +154,7 @@ impl Bag {
         (!text.is_empty()).then(|| absolute(Path::new(&text), directory.as_deref()))
     }
 
+    /// The directories that SQL may reach.
     pub fn roots(&mut self, key: &'static str) -> Vec<RootConfig> {
         let Some(found) = self.take(key) else { return Vec::new() };
         let entries = match found.raw {

@@ -82,6 +82,7 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// Reads every source; what cannot be read is a mistake.
     pub fn read(sources: &Sources) -> Self {
         let mut layers = Self::default();
         layers.add_toml(DEFAULT_TOML, "default", None);

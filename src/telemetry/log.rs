@@ -4,7 +4,6 @@
 //! happened and we go on, INFO for a change of state, DEBUG for why. A user's mistake is an answer, not a log line.
 
 use crate::error::{Code, Error, Result};
-use std::fmt::{self, Write as _};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -39,22 +38,19 @@ fn filter(level: &str) -> Result<EnvFilter> {
 }
 
 /// An error with all its causes on one line, for a log field: `error = %chain(&error)`.
-pub fn chain<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl fmt::Display + 'a {
-    fmt::from_fn(move |f| {
-        let mut said = error.to_string();
-        f.write_str(&said)?;
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Some libraries repeat the cause in their own message.
-            if !said.contains(&text) {
-                write!(f, ": {text}")?;
-                write!(said, ": {text}")?;
-            }
-            cause = error.source();
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some libraries repeat the cause in their own message.
+        if !said.contains(&text) {
+            said.push_str(": ");
+            said.push_str(&text);
         }
-        Ok(())
-    })
+        cause = error.source();
+    }
+    said
 }
 
 #[cfg(test)]
@@ -85,7 +81,7 @@ mod tests {
     #[test]
     fn a_chain_says_every_cause_once() {
         let error = Layer("cannot open: disk full", Some(Box::new(Layer("disk full", Some(Box::new(Layer("quota", None)))))));
-        assert_eq!(chain(&error).to_string(), "cannot open: disk full: quota");
+        assert_eq!(chain(&error), "cannot open: disk full: quota");
     }
 
     #[test]

@@ -12,18 +12,22 @@ const PREFIX: &str = "weir_";
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Starts at zero.
     pub const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
+    /// Adds `n`.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Relaxed);
     }
 
+    /// Adds one.
     pub fn increment(&self) {
         self.add(1);
     }
 
+    /// The value now.
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -34,14 +38,17 @@ impl Counter {
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
+    /// Starts at zero.
     pub const fn new() -> Self {
         Self(AtomicI64::new(0))
     }
 
+    /// Replaces the value.
     pub fn set(&self, value: i64) {
         self.0.store(value, Relaxed);
     }
 
+    /// The value now.
     pub fn value(&self) -> i64 {
         self.0.load(Relaxed)
     }
@@ -82,10 +89,12 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// Starts at zero.
     pub const fn new() -> Self {
         Self { classes: [const { AtomicU64::new(0) }; SECONDS.len() + 1], total_us: AtomicU64::new(0) }
     }
 
+    /// Counts one duration.
     pub fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
         let class = SECONDS.iter().position(|end| seconds <= *end).unwrap_or(SECONDS.len());
@@ -128,22 +137,39 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// Statements that were started.
 pub static QUERIES_TOTAL: Counter = Counter::new();
+/// Statements that ended with an error.
 pub static QUERIES_FAILED_TOTAL: Counter = Counter::new();
+/// Statements that were cancelled or timed out.
 pub static QUERIES_CANCELLED_TOTAL: Counter = Counter::new();
+/// Statements that run now.
 pub static QUERIES_RUNNING: Gauge = Gauge::new();
+/// Statements that wait for a place.
 pub static QUERIES_WAITING: Gauge = Gauge::new();
+/// Time from start to the last row of a statement.
 pub static QUERY_SECONDS: Histogram = Histogram::new();
+/// Time to parse and plan a statement.
 pub static PLANNING_SECONDS: Histogram = Histogram::new();
+/// Rows sent to clients.
 pub static ROWS_RETURNED_TOTAL: Counter = Counter::new();
+/// Rows written to tables.
 pub static ROWS_WRITTEN_TOTAL: Counter = Counter::new();
+/// Bytes of results sent to clients.
 pub static BYTES_SENT_TOTAL: Counter = Counter::new();
+/// Sessions that are open.
 pub static SESSIONS_OPEN: Gauge = Gauge::new();
+/// Network connections that are open.
 pub static CONNECTIONS_OPEN: Gauge = Gauge::new();
+/// Logins that worked.
 pub static LOGINS_TOTAL: Counter = Counter::new();
+/// Logins and tokens that were refused.
 pub static AUTH_FAILURES_TOTAL: Counter = Counter::new();
+/// Version of the newest catalog snapshot.
 pub static CATALOG_VERSION: Gauge = Gauge::new();
+/// Tasks of the server that run now.
 pub static TASKS_RUNNING: Gauge = Gauge::new();
+/// Panics that were caught; each is a bug.
 pub static PANICS_TOTAL: Counter = Counter::new();
 
 /// Every metric there is.

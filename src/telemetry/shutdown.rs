@@ -9,12 +9,16 @@ use super::metrics::TASKS_RUNNING;
 use super::task;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// How long an aborted task may take to notice. One that never yields does not, and is left behind.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How far the end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +45,7 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
+    /// Running, without phases.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
@@ -114,8 +119,7 @@ impl Shutdown {
                 () = self.reached(Stage::Immediate) => false,
             };
             if !finished {
-                aborted.extend(phase.abort());
-                phase.finished().await;
+                aborted.extend(phase.abort().await);
             }
             tracing::debug!(phase = phase.name, "phase stopped");
         }
@@ -134,6 +138,8 @@ pub struct Phase {
     tasks: Mutex<Tasks>,
     /// Told when a task ends.
     ended: Notify,
+    /// Too late to start anything.
+    is_aborting: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -145,7 +151,7 @@ struct Tasks {
 
 impl Phase {
     fn new(name: &'static str) -> Self {
-        Self { name, stop: CancellationToken::new(), tasks: Mutex::default(), ended: Notify::new() }
+        Self { name, stop: CancellationToken::new(), tasks: Mutex::default(), ended: Notify::new(), is_aborting: AtomicBool::new(false) }
     }
 
     /// Cancelled when this phase shall end: stop taking work, finish what there is.
@@ -177,6 +183,10 @@ impl Phase {
         if let Some((_, abort)) = lock(&self.tasks).running.get_mut(&id) {
             *abort = Some(handle.abort_handle());
         }
+        // `abort` sets it before it looks for handles: one of the two finds the other.
+        if self.is_aborting.load(Ordering::SeqCst) {
+            handle.abort();
+        }
         handle
     }
 
@@ -199,18 +209,19 @@ impl Phase {
         }
     }
 
-    fn abort(&self) -> Vec<String> {
-        let tasks = lock(&self.tasks);
-        tasks
-            .running
-            .values()
-            .map(|(name, abort)| {
-                if let Some(abort) = abort {
-                    abort.abort();
-                }
-                format!("{}/{name}", self.name)
-            })
-            .collect()
+    /// Aborts what runs, and says what that was.
+    async fn abort(&self) -> Vec<String> {
+        let names = self.running().into_iter().map(|name| format!("{}/{name}", self.name)).collect();
+        self.is_aborting.store(true, Ordering::SeqCst);
+        for (_, abort) in lock(&self.tasks).running.values() {
+            if let Some(abort) = abort {
+                abort.abort();
+            }
+        }
+        if tokio::time::timeout(ABORT_TIMEOUT, self.finished()).await.is_err() {
+            tracing::warn!(phase = self.name, tasks = %self.running().join(", "), "tasks do not react, left behind");
+        }
+        names
     }
 }
 
@@ -317,6 +328,25 @@ mod tests {
         assert!(stuck.await.unwrap_err().is_cancelled());
         assert_eq!(quick.await.unwrap(), 8);
         assert!(phase.running().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_task_that_never_yields_or_starts_too_late_does_not_hold_the_end() {
+        let shutdown = Shutdown::new();
+        let phase = shutdown.phase("queries");
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (started, is_running) = tokio::sync::oneshot::channel();
+        phase.spawn("busy", async move {
+            started.send(()).unwrap();
+            held.recv()
+        });
+        is_running.await.unwrap();
+        shutdown.request();
+        shutdown.request();
+        assert_eq!(shutdown.run(GRACE).await, ["queries/busy"]);
+        assert_eq!(phase.running(), ["busy"]);
+        assert!(phase.spawn("late", std::future::pending::<()>()).await.unwrap_err().is_cancelled());
+        release.send(()).unwrap();
     }
 
     #[tokio::test]
