@@ -10,6 +10,8 @@ pub mod config; //    one struct of settings: defaults, file, environment, flags
 pub mod console; //   the psql-style client, over Flight SQL
 pub mod demo; //      the main job on sample data, in one command
 pub mod engine; //    sessions and the one dispatcher: parse, plan, authorise, limit, execute
+#![recursion_limit = "256"] // The dispatcher's futures nest deeply: statement, view in view, plan, write.
+
 pub mod error; //     what can go wrong, and how each door says it
 pub mod models; //    model registry: versions, training runs, factors in memory
 pub mod parser; //    SQL text to statements; no IO

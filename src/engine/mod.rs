@@ -160,9 +160,9 @@ pub struct IngestMode {
 impl Engine {
     /// Opens the catalog, completes what a crash left, and sets the query engine up.
     pub async fn open(options: EngineOptions) -> Result<Arc<Self>> {
-        durable::create_dir_all(&options.data_dir)?;
+        make_directory(&options.data_dir)?;
         let catalog = Catalog::open(&options.data_dir.join("meta.db"))?;
-        durable::create_dir_all(&options.warehouse)?;
+        make_directory(&options.warehouse)?;
         let storage = Storage::open(&options.warehouse, options.roots)?;
         let models = Models::open(&options.data_dir.join("models"))?;
         let runtime = runtime::runtime_env(&options.limits, &storage)?;
@@ -206,7 +206,7 @@ impl Engine {
             let owner = std::fs::read_to_string(directory.join(OWNER_FILE)).unwrap_or_default();
             if !owner.is_empty() && !live.contains(owner.trim()) {
                 tracing::info!(directory = %directory.display(), "removing a managed table that no definition names");
-                durable::remove_dir_all(&directory)?;
+                durable::remove_dir_all(&directory).map_err(|error| durable::io_error("delete", &directory, &error))?;
             }
         }
         let versions = snapshot.models.values().flat_map(|model| model.versions.iter().map(|version| (model.id.clone(), version.version))).collect();
@@ -305,9 +305,9 @@ impl Engine {
     fn mark_managed(&self, directory: &Path, id: &str) -> Result<()> {
         let file = directory.join(OWNER_FILE);
         if let Some(parent) = file.parent() {
-            durable::create_dir_all(parent)?;
+            make_directory(parent)?;
         }
-        durable::write_file(&file, id.as_bytes())
+        durable::write_file(&file, id.as_bytes()).map_err(|error| durable::io_error("write", &file, &error))
     }
 
     /// Ends a table that left the catalog; a managed one's files go when running queries have had time to end.
@@ -328,6 +328,10 @@ impl Engine {
             }
         });
     }
+}
+
+fn make_directory(directory: &Path) -> Result<()> {
+    durable::create_dir_all(directory).map_err(|error| durable::io_error("create", directory, &error))
 }
 
 /// Directories two levels below the warehouse: `<database>/<table>-<id>`.

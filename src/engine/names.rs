@@ -176,10 +176,10 @@ pub fn relations(query: &Query) -> Vec<ObjectName> {
 /// Rewrites every name of the query to the spelling that the planner knows.
 pub fn resolve(query: &mut Query, mut known: KnownNames) -> Result<()> {
     let mut definitions = Definitions { known: &mut known, mentions_file: false };
-    let _ = query.visit(&mut definitions);
+    let _ = Visit::visit(&*query, &mut definitions);
     let mentions_file = definitions.mentions_file;
     let mut rewriter = Rewriter { known: &known, hide_file: mentions_file };
-    match query.visit(&mut rewriter) {
+    match VisitMut::visit(query, &mut rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

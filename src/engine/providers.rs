@@ -18,7 +18,7 @@ pub async fn provider(engine: &Engine, table: &Table, file_column: bool) -> Resu
     match table.kind {
         TableKind::External => {
             let table = hive(engine, table)?;
-            Ok(if file_column { table.with_file_column() } else { Arc::new(table) })
+            Ok(if file_column { Arc::new(table.with_file_column()) } else { Arc::new(table) })
         }
         TableKind::Managed => Ok(managed(engine, table).await?.snapshot()),
     }
@@ -51,12 +51,12 @@ pub async fn managed(engine: &Engine, table: &Table) -> Result<Arc<ManagedTable>
 /// A file or directory named in a query: the format by its ending, the columns by its contents.
 pub async fn file(engine: &Engine, state: &SessionState, path: &str, file_column: bool) -> Result<Arc<dyn TableProvider>> {
     let location = engine.storage().location(path, Access::Read)?;
-    let kind = kind_of_file(engine, &location)?;
+    let kind = kind_of_file(engine, &location).await?;
     let format = Format::parse(kind, &format!("file \"{path}\""), Vec::new())?;
     let (schema, partition_columns) = HiveTable::infer(state, engine.storage(), path, &location, &format).await?;
     let def = HiveTableDef { name: path.to_owned(), location, schema, partition_columns, format, partition_locations: BTreeMap::new() };
     let table = HiveTable::new(def, Arc::clone(engine.storage()));
-    Ok(if file_column { table.with_file_column() } else { Arc::new(table) })
+    Ok(if file_column { Arc::new(table.with_file_column()) } else { Arc::new(table) })
 }
 
 /// The format that a file's ending tells, `.gz` and the like set aside.
@@ -73,7 +73,7 @@ pub fn kind_of_ending(path: &str) -> Option<&'static str> {
     }
 }
 
-fn kind_of_file(engine: &Engine, location: &Location) -> Result<&'static str> {
+async fn kind_of_file(engine: &Engine, location: &Location) -> Result<&'static str> {
     if let Some(kind) = kind_of_ending(&location.text) {
         return Ok(kind);
     }
@@ -81,8 +81,8 @@ fn kind_of_file(engine: &Engine, location: &Location) -> Result<&'static str> {
         Error::new(Code::InvalidStatement, format!("cannot tell the format of \"{}\" from its ending", location.text))
             .hint("Use an ending such as .parquet, .csv or .json, or CREATE EXTERNAL TABLE .. STORED AS.")
     };
-    let files = engine.storage().list_local(location)?;
-    match files.iter().find_map(|file| kind_of_ending(&file.to_string_lossy())) {
+    let files = engine.storage().list(location).await?;
+    match files.iter().find_map(|file| kind_of_ending(&file.relative)) {
         Some(kind) => Ok(kind),
         None if files.is_empty() => Err(Error::new(Code::Io, format!("there is no file at \"{}\"", location.text))),
         None => Err(unknown()),

@@ -117,7 +117,8 @@ impl Session {
         if temporary {
             return Err(Error::new(Code::NotSupported, "temporary tables are not supported yet").hint("Ingest into a table and drop it afterwards."));
         }
-        crate::auth::check(&self.current_user()?, crate::auth::Action::Insert, "tables")?;
+        let user = self.current_user()?;
+        crate::auth::check(&user, crate::auth::Action::Insert, "tables")?;
         let name: Vec<String> = database.into_iter().chain([table]).map(str::to_owned).collect();
         let shown = format!("INGEST INTO {}", name.join("."));
         let guard = self.engine.queries().start(&self.user, self.door, &self.id, &shown)?;

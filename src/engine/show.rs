@@ -318,7 +318,7 @@ fn details(snapshot: &crate::catalog::Snapshot, key: &ObjectKey) -> Vec<Row> {
         add("Database", &table.database);
         add("Table", &table.name);
         add("Owner", &table.owner);
-        add("Created", &types::timestamp_text(table.created_ms));
+        add("Created", &timestamp_text(table.created_ms));
         add("Type", table_type(table));
         add("Format", &table.format);
         add("Location", &table.location);
@@ -333,7 +333,7 @@ fn details(snapshot: &crate::catalog::Snapshot, key: &ObjectKey) -> Vec<Row> {
         add("Database", &view.database);
         add("View", &view.name);
         add("Owner", &view.owner);
-        add("Created", &types::timestamp_text(view.created_ms));
+        add("Created", &timestamp_text(view.created_ms));
         add("View Text", &view.sql);
     }
     rows
@@ -348,12 +348,16 @@ fn model_rows(model: &Model) -> Vec<Row> {
         row(["query", &model.query]),
     ];
     if let Some(version) = model.versions.iter().find(|version| version.version == model.default_version) {
-        rows.push(row(["trained", &types::timestamp_text(version.trained_ms)]));
+        rows.push(row(["trained", &timestamp_text(version.trained_ms)]));
         rows.push(row(["train_seconds", &format!("{:.3}", version.train_seconds)]));
         rows.extend(version.parameters.iter().map(|(name, value)| row([name, value])));
         rows.extend(version.metrics.iter().map(|(name, value)| row([name, &value.to_string()])));
     }
     rows
+}
+
+fn timestamp_text(ms: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(ms).map_or_else(String::new, |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 pub mod flight;
 mod listener;
-mod tls;
+pub mod tls;
 
 pub use tls::TlsFiles;
 

@@ -163,9 +163,9 @@ fn value(given: &OptionValue) -> Option<ModelOption> {
         OptionValue::Text(text) => ModelOption::Text(text.clone()),
         OptionValue::Number(number) => ModelOption::Number(number.clone()),
         OptionValue::Bool(flag) => ModelOption::Bool(*flag),
-        OptionValue::Null => ModelOption::Text(String::new()),
-        OptionValue::List(values) => ModelOption::List(values.iter().map(value).collect::<Option<_>>()?),
-        OptionValue::Call(name, values) => ModelOption::Call(name.clone(), values.iter().map(value).collect::<Option<_>>()?),
+        OptionValue::Null => ModelOption::Null,
+        OptionValue::List(_) => ModelOption::List,
+        OptionValue::Call(name, _) => ModelOption::Call(name.clone()),
         OptionValue::Secret(_) => return None,
     })
 }

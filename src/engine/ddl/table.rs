@@ -8,7 +8,7 @@ use crate::engine::queries::now_ms;
 use crate::engine::{Engine, dml, errors, providers};
 use crate::error::{Code, Error, Result};
 use crate::parser::{AlterTable, ColumnDef, CreateTable, ObjectName, PartitionValue, RowFormat, SqlOption};
-use crate::storage::Access;
+use crate::storage::{Access, durable};
 use crate::tables::WriteMode;
 use crate::tables::hive::{Format, HiveTable};
 use crate::tables::managed::storable_schema;
@@ -449,7 +449,7 @@ async fn add_columns(call: &Call<'_>, table: &Table, columns: &[ColumnDef]) -> R
     .await
 }
 
-async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut Table) -> Result<()> + Send) -> Result<()> {
+async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut Table) -> Result<()> + Send + Sync) -> Result<()> {
     let key = ObjectKey::new(&table.database, &table.name);
     call.session
         .engine()
@@ -490,7 +490,8 @@ async fn add_partition(call: &Call<'_>, planning: &Planning, table: &Table, valu
     match location {
         None => {
             let root = engine.storage().location(&table.location, Access::Write)?;
-            crate::storage::durable::create_dir_all(&root.local.join(&path))
+            let directory = root.local.join(&path);
+            durable::create_dir_all(&directory).map_err(|error| durable::io_error("create", &directory, &error))
         }
         Some(location) => {
             engine.storage().location(location, Access::Read)?;

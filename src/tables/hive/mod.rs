@@ -5,6 +5,7 @@
 //!                                                           or lines (our decoders of text and JSON)
 //! ```
 
+pub mod write;
 mod chunk;
 mod column;
 mod format;

@@ -126,6 +126,16 @@ impl ManagedTables {
         sweep::delete_all(&self.log(id, &name, directory)?).await
     }
 
+    /// Ends every table's committer, after what it was given before.
+    pub async fn shutdown(&self) {
+        let ids: Vec<String> = self.tables().keys().cloned().collect();
+        for id in ids {
+            if let Err(error) = self.close(&id, None).await {
+                tracing::warn!(table = %id, %error, "could not close a table");
+            }
+        }
+    }
+
     fn log(&self, id: &str, name: &str, directory: &Path) -> Result<TableLog> {
         TableLog::new(id, name, directory, Arc::clone(&self.store), self.store_url.clone())
     }
@@ -177,6 +187,18 @@ impl ManagedTable {
     /// All columns, in table order.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.newest().definition.schema)
+    }
+
+    /// The partitions that hold rows now: `year=2001/month=1`, sorted.
+    pub fn partitions(&self) -> Vec<String> {
+        let newest = self.newest();
+        let names = newest.definition.partition_columns();
+        let path = |file: &live_files::LiveFile| {
+            let values = names.iter().zip(&file.partition_texts);
+            let segments: Vec<String> = values.map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("NULL"))).collect();
+            segments.join("/")
+        };
+        newest.files.iter().map(|file| path(file)).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
     /// Names of the partition columns, in partition order.
