@@ -1,7 +1,7 @@
 //! The bench on which the tests of all formats run, and the rules that all formats share.
 
 use super::*;
-use crate::error::Code;
+use crate::error::{Code, Error};
 use crate::storage::Access;
 use datafusion::arrow::datatypes::TimeUnit;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -132,8 +132,6 @@ impl Bench {
     }
 }
 
-use crate::error::Error;
-
 /// Our error out of the engine's.
 fn ours(error: datafusion::common::DataFusionError) -> Error {
     match error {
@@ -186,7 +184,8 @@ async fn a_file_outside_the_partitions_is_named() {
 
 #[test]
 fn formats_refuse_what_they_do_not_know() {
-    let cases: &[(&str, &[(&str, &str)], Code, &str)] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Code, &'a str);
+    let cases: &[Case<'_>] = &[
         ("AVRO", &[], Code::NotSupported, "format \"AVRO\" is not supported"),
         ("CSV", &[("delimitr", ";")], Code::InvalidParameter, "has no option \"delimitr\". Did you mean \"delimiter\"?"),
         ("CSV", &[("header", "maybe")], Code::InvalidParameter, "option \"header\" is \"maybe\""),
