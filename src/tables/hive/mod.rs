@@ -159,8 +159,8 @@ impl HiveTable {
         match LineSource::new(&self.def.format, self.table_schema.clone(), selection.clone()) {
             Some(source) => Arc::new(source),
             None => {
-                let mut options = TableParquetOptions::default();
-                options.global = state.config_options().execution.parquet.clone();
+                let global = state.config_options().execution.parquet.clone();
+                let options = TableParquetOptions { global, ..TableParquetOptions::default() };
                 parquet::source(self.storage.store(), self.table_schema.clone(), options, selection)
             }
         }

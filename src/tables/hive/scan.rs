@@ -16,10 +16,12 @@ use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, PhysicalExpr, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use object_store::ObjectStore;
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// How a file is called towards the user; travels with the [`PartitionedFile`].
@@ -181,7 +183,7 @@ struct OpenFile {
 impl Morselizer for NamedMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> PlanResult<Box<dyn MorselPlanner>> {
         let open = OpenFile { name: FileText::of(&file).into(), _pins: Arc::clone(&self.pins) };
-        let inner = self.inner.plan_file(file).map_err(|error| name_file(error, &open.name))?;
+        let inner = guarded(&open.name, || self.inner.plan_file(file))?;
         Ok(Box::new(NamedPlanner { inner, open }))
     }
 }
@@ -194,8 +196,8 @@ struct NamedPlanner {
 
 impl MorselPlanner for NamedPlanner {
     fn plan(self: Box<Self>) -> PlanResult<Option<MorselPlan>> {
-        let open = self.open;
-        let Some(mut plan) = self.inner.plan().map_err(|error| name_file(error, &open.name))? else { return Ok(None) };
+        let Self { inner, open } = *self;
+        let Some(mut plan) = guarded(&open.name, || inner.plan())? else { return Ok(None) };
         let named = |inner: Box<dyn MorselPlanner>| Box::new(Self { inner, open: open.clone() }) as Box<dyn MorselPlanner>;
         let morsels = plan.take_morsels().into_iter();
         let morsels = morsels.map(|inner| Box::new(NamedMorsel { inner, open: open.clone() }) as Box<dyn Morsel>).collect();
@@ -204,7 +206,10 @@ impl MorselPlanner for NamedPlanner {
         let mut plan = MorselPlan::new().with_morsels(morsels).with_planners(planners);
         if let Some(pending) = pending {
             plan.set_pending_planner(async move {
-                let inner = pending.await.map_err(|error| name_file(error, &open.name))?;
+                let inner = match AssertUnwindSafe(pending).catch_unwind().await {
+                    Ok(inner) => inner.map_err(|error| name_file(error, &open.name))?,
+                    Err(panic) => return Err(panicked(&open.name, panic.as_ref())),
+                };
                 Ok(Box::new(Self { inner, open }) as Box<dyn MorselPlanner>)
             });
         }
@@ -221,17 +226,38 @@ struct NamedMorsel {
 impl Morsel for NamedMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, PlanResult<RecordBatch>> {
         let open = self.open;
-        self.inner.into_stream().map(move |batch| batch.map_err(|error| name_file(error, &open.name))).boxed()
+        let batches = AssertUnwindSafe(self.inner.into_stream()).catch_unwind();
+        let named = batches.map(move |batch| match batch {
+            Ok(batch) => batch.map_err(|error| name_file(error, &open.name)),
+            Err(panic) => Err(panicked(&open.name, panic.as_ref())),
+        });
+        named.boxed()
     }
+}
+
+/// Runs a step of the Parquet reader. It panics on some broken files (a text that is not UTF-8 in a column that
+/// is not marked as text, for one): a file must not end more than its own query.
+fn guarded<T>(file: &str, step: impl FnOnce() -> PlanResult<T>) -> PlanResult<T> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(result) => result.map_err(|error| name_file(error, file)),
+        Err(panic) => Err(panicked(file, panic.as_ref())),
+    }
+}
+
+fn panicked(file: &str, panic: &(dyn Any + Send)) -> DataFusionError {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    broken(file, text.unwrap_or("no reason"))
+}
+
+fn broken(file: &str, text: &str) -> DataFusionError {
+    let error = Error::new(Code::DataCorrupted, format!("could not read Parquet file \"{file}\""));
+    error.detail(format!("The reader says: {}.", text.trim_end_matches('.'))).into()
 }
 
 /// Puts the file's name into an error about the file. What is the query's own fault (a division by zero in a
 /// projection that runs in the scan) passes unchanged.
 pub(super) fn name_file(error: DataFusionError, file: &str) -> DataFusionError {
-    let broken = |text: String| {
-        let error = Error::new(Code::DataCorrupted, format!("could not read Parquet file \"{file}\""));
-        DataFusionError::from(error.detail(format!("The reader says: {}.", text.trim_end_matches('.'))))
-    };
+    let broken = |text: String| broken(file, &text);
     match error {
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => {

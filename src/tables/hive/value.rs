@@ -114,9 +114,8 @@ pub(super) fn timestamp(text: &[u8]) -> Option<i64> {
             if n_digits == 0 || n_digits > 9 {
                 return None;
             }
-            for place in 0..6 {
-                micros = micros * 10 + if place < n_digits { i64::from(after[place] - b'0') } else { 0 };
-            }
+            let fraction = after[..n_digits].iter().chain(std::iter::repeat(&b'0'));
+            micros = fraction.take(6).fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
             rest = &after[n_digits..];
         }
     }
@@ -189,5 +188,74 @@ fn sign(text: &[u8]) -> (bool, &[u8]) {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
         _ => (false, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_value_is_refused() {
+        for text in ["", " ", "-", "+", "1 2", "1_000", "١", "9223372036854775808", "-9223372036854775809"] {
+            assert_eq!(integer(text.as_bytes()), None, "{text:?}");
+        }
+        for text in ["", "1e", "e1", "1e400", "-1e400", "0x1", "1.0.0"] {
+            assert_eq!(double(text.as_bytes()), None, "{text:?}");
+        }
+        for text in ["", ".", "-", "1.", "e5", "1e9999", "1,0", "99999999.995"] {
+            let expected = (text == "1.").then_some(100);
+            assert_eq!(decimal(text.as_bytes(), 10, 2), expected, "{text:?}");
+        }
+        for text in ["2026-1", "2026-13-01", "2025-02-29", "26-01-01", "2026-01-01x", "2026/01/01"] {
+            assert_eq!(date(text.as_bytes()), None, "{text:?}");
+        }
+        for text in [
+            "2026-01-01 ",
+            "2026-01-01T",
+            "2026-01-01 1:00",
+            "2026-01-01 10",
+            "2026-01-01 10:00:60",
+            "2026-01-01 10:00:00.",
+            "2026-01-01 10:00 PST",
+        ] {
+            let expected = (text == "2026-01-01 ").then_some(1_767_225_600_000_000);
+            assert_eq!(timestamp(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_exact_and_rounded_half_away_from_zero() {
+        for (text, scale, expected) in [
+            ("0.005", 2, 1),
+            ("-0.005", 2, -1),
+            ("0.0049999", 2, 0),
+            ("123e-2", 2, 123),
+            ("1.5e3", 0, 1_500),
+            ("0000000000000000000000000000000000000000000001", 0, 1),
+            ("149", -2, 1),
+            ("150", -2, 2),
+            ("5e-3", 2, 1),
+            ("5e-4", 2, 0),
+            ("-99999999999999999999999999999999999999", 0, -99_999_999_999_999_999_999_999_999_999_999_999_999),
+        ] {
+            assert_eq!(decimal(text.as_bytes(), 38, scale), Some(expected), "{text} with scale {scale}");
+        }
+    }
+
+    #[test]
+    fn timestamps_are_moved_to_utc() {
+        let base = timestamp(b"2026-01-31 12:00:00").unwrap();
+        for text in [
+            "2026-01-31T12:00Z",
+            "2026-01-31 14:00+02:00",
+            "2026-01-31 14:00:00.000+0200",
+            "2026-01-31 10:00-02",
+            "2026-01-31 12:00:00 UTC",
+        ] {
+            assert_eq!(timestamp(text.as_bytes()), Some(base), "{text}");
+        }
+        assert_eq!(timestamp(b"1969-12-31 23:59:59.000001"), Some(-999_999));
+        assert_eq!(timestamp_by(b"31/01/2026 12:00 +0000", "%d/%m/%Y %H:%M %z"), Some(base));
     }
 }

@@ -56,9 +56,7 @@ impl<'a> Scanner<'a> {
 
     /// Calls `each` with the key (still quoted) and the value of each member of the object that begins here.
     pub(crate) fn members(&mut self, mut each: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), Broken> {
-        self.members_at(0, &mut |text: &'a [u8], key: (usize, usize), value: (usize, usize)| {
-            each(&text[key.0..key.1], &text[value.0..value.1]);
-        })
+        self.members_at(0, &mut each)
     }
 
     /// Calls `each` with each item of the array that begins here.
@@ -67,7 +65,8 @@ impl<'a> Scanner<'a> {
         self.items_at(0, &mut |start, end| each(&text[start..end]))
     }
 
-    fn members_at(&mut self, depth: usize, each: &mut dyn FnMut(&'a [u8], (usize, usize), (usize, usize))) -> Result<(), Broken> {
+    fn members_at(&mut self, depth: usize, each: &mut dyn FnMut(&'a [u8], &'a [u8])) -> Result<(), Broken> {
+        let text = self.text;
         self.expect(b'{', "an object must begin with \"{\"")?;
         self.blanks();
         if self.take(b'}') {
@@ -77,13 +76,13 @@ impl<'a> Scanner<'a> {
             self.blanks();
             let key_start = self.at;
             self.skip_text()?;
-            let key = (key_start, self.at);
+            let key = &text[key_start..self.at];
             self.blanks();
             self.expect(b':', "a \":\" is missing after a key")?;
             self.blanks();
             let value_start = self.at;
             self.skip_value(depth + 1)?;
-            each(self.text, key, (value_start, self.at));
+            each(key, &text[value_start..self.at]);
             self.blanks();
             if self.take(b'}') {
                 return Ok(());
@@ -116,7 +115,7 @@ impl<'a> Scanner<'a> {
             return Err("the object is nested too deeply");
         }
         match self.text.get(self.at) {
-            Some(b'{') => self.members_at(depth, &mut |_, _, _| {}),
+            Some(b'{') => self.members_at(depth, &mut |_, _| {}),
             Some(b'[') => self.items_at(depth, &mut |_, _| {}),
             Some(b'"') => self.skip_text(),
             Some(b't') => self.word(b"true"),
