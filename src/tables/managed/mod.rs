@@ -128,6 +128,14 @@ impl ManagedTables {
         removal.await.map_err(|error| Error::internal(format!("removal of a table directory: {error}")))?
     }
 
+    /// Closes all tables, for the end of the server: waits for their commits and their background work.
+    pub async fn close_all(&self) {
+        let cells: Vec<_> = self.tables().drain().map(|(_, cell)| cell).collect();
+        for table in cells.iter().filter_map(|cell| cell.get()) {
+            table.close().await;
+        }
+    }
+
     fn log(&self, id: &str, name: &str, directory: &Path) -> Result<TableLog> {
         TableLog::new(id, name, directory, Arc::clone(&self.store), self.store_url.clone())
     }

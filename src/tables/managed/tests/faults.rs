@@ -10,7 +10,7 @@ use object_store::{
     PutPayload, PutResult,
 };
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What happens at the chosen write.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,11 +35,12 @@ struct FaultyStore {
     fault: Fault,
     at_write: usize,
     n_writes: AtomicUsize,
+    is_healed: AtomicBool,
 }
 
 impl FaultyStore {
     fn new(world: &World, fault: Fault, at_write: usize) -> Arc<Self> {
-        Arc::new(Self { inner: world.storage.store(), fault, at_write, n_writes: AtomicUsize::new(0) })
+        Arc::new(Self { inner: world.storage.store(), fault, at_write, n_writes: AtomicUsize::new(0), is_healed: AtomicBool::new(false) })
     }
 
     fn tables(self: &Arc<Self>, world: &World) -> Arc<ManagedTables> {
@@ -51,7 +52,9 @@ impl FaultyStore {
     }
 
     fn is_dead(&self) -> bool {
-        matches!(self.fault, Fault::DeathBefore | Fault::DeathAfter) && self.n_writes.load(Ordering::SeqCst) > self.at_write
+        matches!(self.fault, Fault::DeathBefore | Fault::DeathAfter)
+            && self.n_writes.load(Ordering::SeqCst) > self.at_write
+            && !self.is_healed.load(Ordering::SeqCst)
     }
 
     fn alive(&self) -> object_store::Result<()> {
@@ -221,6 +224,27 @@ async fn a_store_that_fails_or_lies_once_never_doubles_or_loses_rows() {
             assert_eq!(world.query(&table, ALL).await, acknowledged, "{fault:?} at write {at_write}");
             assert_eq!(world.query(world.reopen().await.as_ref(), ALL).await, acknowledged, "{fault:?} at write {at_write}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_in_doubt_is_settled_when_the_store_is_back() {
+    for (fault, expected) in [(Fault::DeathBefore, vec!["2|a"]), (Fault::DeathAfter, vec!["1|a", "2|a"])] {
+        let world = World::new();
+        // Writes: version 0, a data file, and then the entry that stays in doubt.
+        let store = FaultyStore::new(&world, fault, 2);
+        let schema = nullable(&world.schema_of("SELECT 1 AS id, 'a' AS p").await);
+        let table = world.create_empty(&store.tables(&world), &["p"], &schema).await.unwrap();
+        let error = world.insert(&table, "SELECT 1, 'a'", WriteMode::Append).await.unwrap_err();
+        assert_eq!(error.code, Code::Unavailable, "{error}");
+        assert_eq!(error.detail.unwrap(), "It is not known whether version 1 was written: the rows may be in the table.");
+        assert_eq!(world.parquet_files().len(), 1, "files in doubt are not deleted");
+        assert_eq!(world.query_at(table.snapshot(), "SELECT count(*) FROM t").await, ["0"]);
+        store.is_healed.store(true, Ordering::SeqCst);
+        world.insert(&table, "SELECT 2, 'a'", WriteMode::Append).await.unwrap();
+        assert_eq!(world.query(&table, ALL).await, expected, "{fault:?}");
+        assert_eq!(world.query(world.reopen().await.as_ref(), ALL).await, expected, "{fault:?}");
+        assert_eq!(world.parquet_files(), World::live_files(&table), "{fault:?}");
     }
 }
 
