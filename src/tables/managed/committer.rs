@@ -172,7 +172,8 @@ impl Committer {
                         self.refuse(late).await;
                     }
                     self.finish().await;
-                    drop(reply.send(()));
+                    // Nobody waits any more: fine.
+                    let _ = reply.send(());
                     return;
                 }
             }
@@ -187,7 +188,9 @@ impl Committer {
                 self.discard(&commit.files.into_iter().map(|file| file.path).collect::<Vec<_>>()).await;
                 drop(reply.send(Err(closed(&self.log.name))));
             }
-            Command::Close(reply) => drop(reply.send(())),
+            Command::Close(reply) => {
+                let _ = reply.send(());
+            }
         }
     }
 

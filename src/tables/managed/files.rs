@@ -4,7 +4,7 @@ use super::ManagedTable;
 use super::live_files::LiveFile;
 use super::log::TableLog;
 use super::schema::Definition;
-use super::stats::{FileStats, NanColumns};
+use super::stats::{FileStats, FloatBounds, writer_properties};
 use super::{partition, sweep};
 use crate::error::{Code, Error, Result};
 use crate::telemetry::task;
@@ -17,7 +17,6 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,7 +65,7 @@ impl Drop for UnfinishedFiles {
 struct OpenFile {
     path: Path,
     writer: AsyncArrowWriter<BufWriter>,
-    nan: NanColumns,
+    floats: FloatBounds,
     /// The last use, to close the file that rests longest.
     used_at: u64,
 }
@@ -103,11 +102,7 @@ impl FilesWriter {
     pub fn new(table: &ManagedTable, definition: Arc<Definition>, context: &Arc<TaskContext>) -> Self {
         let log = table.log().clone();
         let reservation = MemoryConsumer::new(format!("INSERT into {}", log.name)).register(context.memory_pool());
-        let properties = WriterProperties::builder()
-            // Level 1 always exists.
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
+        let properties = writer_properties(&definition.file_schema);
         Self {
             partitions: Vec::new(),
             generation: table.generation(),
@@ -220,13 +215,13 @@ impl FilesWriter {
             let buffer = BufWriter::with_capacity(Arc::clone(&self.log.store), path.clone(), PART_BYTES).with_max_concurrency(2);
             let writer = AsyncArrowWriter::try_new(buffer, Arc::clone(&self.definition.file_schema), Some(self.properties.clone()))
                 .map_err(|error| self.failed(&error))?;
-            self.partitions[index].open = Some(OpenFile { path, writer, nan: NanColumns::default(), used_at: self.clock });
+            self.partitions[index].open = Some(OpenFile { path, writer, floats: FloatBounds::default(), used_at: self.clock });
             self.n_open += 1;
         }
         let clock = self.clock;
         let Some(open) = &mut self.partitions[index].open else { return Err(Error::internal("no open file")) };
         open.used_at = clock;
-        open.nan.observe(rows.columns());
+        open.floats.observe(rows.columns());
         let mut result = open.writer.write(rows).await;
         if result.is_ok() && open.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
             result = open.writer.flush().await;
@@ -248,7 +243,7 @@ impl FilesWriter {
             modified_ms: chrono::Utc::now().timestamp_millis(),
             partition: partition.values.clone(),
             partition_texts: partition.texts.clone(),
-            stats: Some(FileStats::of_file(&self.definition.file_schema, &metadata, &open.nan)?),
+            stats: Some(FileStats::of_file(&self.definition.file_schema, &metadata, &open.floats)?),
         });
         Ok(())
     }

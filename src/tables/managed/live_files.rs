@@ -34,12 +34,9 @@ impl LiveFiles {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.len()).sum()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.chunks.iter().all(|chunk| chunk.is_empty())
     }
 }
 

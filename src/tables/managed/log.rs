@@ -98,7 +98,16 @@ impl TableLog {
         let definition = Arc::new(Definition::of(&self.name, state.protocol(), state.metadata())?);
         let mut files = LiveFilesEditor::default();
         for view in state.log_data().iter() {
-            files.add(Arc::new(self.live_file(&view.add_action(), &definition)?));
+            let add = Add {
+                path: view.path().into_owned(),
+                partition_values: view.partition_values_map(),
+                size: view.size(),
+                modification_time: view.modification_time(),
+                stats: view.stats(),
+                deletion_vector: view.deletion_vector_descriptor(),
+                ..Add::default()
+            };
+            files.add(Arc::new(self.live_file(&add, &definition)?));
         }
         let generation =
             state.transaction_version(self.log_store.as_ref(), self.fence_id()).await.map_err(|error| self.unreadable(&error))?;

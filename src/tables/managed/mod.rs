@@ -34,7 +34,7 @@ use self::log::TableLog;
 use self::schema::Definition;
 use self::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
-use crate::storage::Storage;
+use crate::storage::{Storage, durable};
 use crate::tables::WriteMode;
 use crate::telemetry::task;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -121,9 +121,19 @@ impl ManagedTables {
         if let Some(table) = &table {
             table.close().await;
         }
-        let Some(directory) = delete_files_at else { return Ok(()) };
-        let name = table.map_or_else(|| id.to_owned(), |table| table.name().to_owned());
-        sweep::delete_all(&self.log(id, &name, directory)?).await
+        let Some(directory) = delete_files_at.map(Path::to_path_buf) else { return Ok(()) };
+        let removal = tokio::task::spawn_blocking(move || {
+            durable::remove_dir_all(&directory).map_err(|error| durable::io_error("remove", &directory, &error))
+        });
+        removal.await.map_err(|error| Error::internal(format!("removal of a table directory: {error}")))?
+    }
+
+    /// Closes all tables, for the end of the server: waits for their commits and their background work.
+    pub async fn close_all(&self) {
+        let cells: Vec<_> = self.tables().drain().map(|(_, cell)| cell).collect();
+        for table in cells.iter().filter_map(|cell| cell.get()) {
+            table.close().await;
+        }
     }
 
     /// Ends every table's committer, after what it was given before.

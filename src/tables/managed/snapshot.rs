@@ -19,7 +19,7 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
@@ -75,7 +75,7 @@ impl Snapshot {
         // A filter that the pruning does not understand (a sub-query, say) keeps all files.
         let predicate = state
             .create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&schema))?)
-            .and_then(|filter| PruningPredicate::try_new(filter, schema));
+            .and_then(|filter| PruningPredicateBuilder::new().with_file_schema(schema).try_build(filter));
         let Ok(predicate) = predicate else { return Ok(files) };
         let keep = match predicate.prune(&FileBounds { snapshot: self, files: &files }) {
             Ok(keep) => keep,

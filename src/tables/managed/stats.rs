@@ -3,10 +3,14 @@
 use crate::error::{Error, Result};
 use chrono::{DateTime, NaiveDate};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::compute::{max, min};
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -46,27 +50,80 @@ fn has_bounds(data_type: &DataType) -> bool {
         )
 }
 
-/// Remembers which float columns got a NaN: Parquet's bounds leave NaN out, comparisons do not.
+/// Bounds of the float columns of one file, taken from the rows.
+///
+/// Parquet's own bounds leave NaN out, but comparisons find NaN greater than every number: the engine would skip row
+/// groups that have rows. So float columns have no statistics in our files, and only these in the log.
 #[derive(Debug, Clone, Default)]
-pub struct NanColumns(Vec<bool>);
+pub struct FloatBounds(Vec<FloatColumn>);
 
-impl NanColumns {
+#[derive(Debug, Clone, Default)]
+struct FloatColumn {
+    min: Option<ScalarValue>,
+    max: Option<ScalarValue>,
+    n_nulls: u64,
+    has_nan: bool,
+}
+
+impl FloatBounds {
+    /// Takes the columns of a batch, in file order.
     pub fn observe(&mut self, columns: &[ArrayRef]) {
-        self.0.resize(columns.len(), false);
+        self.0.resize_with(columns.len(), FloatColumn::default);
         for (seen, column) in self.0.iter_mut().zip(columns) {
-            *seen = *seen
-                || match column.data_type() {
-                    DataType::Float32 => column.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
-                    DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),
-                    _ => false,
-                };
+            match column.data_type() {
+                DataType::Float32 => {
+                    let floats = column.as_primitive::<Float32Type>();
+                    let (low, high) = (min(floats), max(floats));
+                    seen.has_nan |= low.is_some_and(f32::is_nan) || high.is_some_and(f32::is_nan);
+                    seen.widen(low.map(ScalarValue::from), high.map(ScalarValue::from));
+                }
+                DataType::Float64 => {
+                    let floats = column.as_primitive::<Float64Type>();
+                    let (low, high) = (min(floats), max(floats));
+                    seen.has_nan |= low.is_some_and(f64::is_nan) || high.is_some_and(f64::is_nan);
+                    seen.widen(low.map(ScalarValue::from), high.map(ScalarValue::from));
+                }
+                _ => continue,
+            }
+            seen.n_nulls += column.null_count() as u64;
+        }
+    }
+
+    fn stats(&self, index: usize) -> ColumnStats {
+        match self.0.get(index) {
+            None => ColumnStats::default(),
+            Some(column) if column.has_nan => ColumnStats { n_nulls: Some(column.n_nulls), ..ColumnStats::default() },
+            Some(column) => ColumnStats { min: column.min.clone(), max: column.max.clone(), n_nulls: Some(column.n_nulls) },
         }
     }
 }
 
+impl FloatColumn {
+    fn widen(&mut self, low: Option<ScalarValue>, high: Option<ScalarValue>) {
+        let is = |new: &ScalarValue, old: &Option<ScalarValue>, wanted| old.as_ref().is_none_or(|old| new.partial_cmp(old) == Some(wanted));
+        if let Some(low) = low.filter(|low| is(low, &self.min, Ordering::Less)) {
+            self.min = Some(low);
+        }
+        if let Some(high) = high.filter(|high| is(high, &self.max, Ordering::Greater)) {
+            self.max = Some(high);
+        }
+    }
+}
+
+/// How data files are written.
+pub fn writer_properties(schema: &Schema) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
+    for field in schema.fields().iter().filter(|field| field.data_type().is_floating()) {
+        properties = properties.set_column_statistics_enabled(ColumnPath::from(field.name().as_str()), EnabledStatistics::None);
+    }
+    properties.build()
+}
+
 impl FileStats {
     /// Reads the statistics out of the footer of a file just written.
-    pub fn of_file(schema: &Schema, metadata: &ParquetMetaData, nan: &NanColumns) -> Result<Self> {
+    pub fn of_file(schema: &Schema, metadata: &ParquetMetaData, floats: &FloatBounds) -> Result<Self> {
         let internal = |error: &dyn std::fmt::Display| Error::internal(format!("statistics of a written file: {error}"));
         let n_rows = u64::try_from(metadata.file_metadata().num_rows()).map_err(|error| internal(&error))?;
         let mut columns = Vec::with_capacity(schema.fields().len());
@@ -75,12 +132,16 @@ impl FileStats {
                 columns.push(ColumnStats::default());
                 continue;
             }
+            if field.data_type().is_floating() {
+                columns.push(floats.stats(index));
+                continue;
+            }
             let parquet_schema = metadata.file_metadata().schema_descr();
             let converter = StatisticsConverter::try_new(field.name(), schema, parquet_schema).map_err(|error| internal(&error))?;
             let groups = metadata.row_groups();
             let nulls = converter.row_group_null_counts(groups).map_err(|error| internal(&error))?;
             let mut column = ColumnStats { n_nulls: Some(nulls.iter().flatten().sum()), ..ColumnStats::default() };
-            if has_bounds(field.data_type()) && !nan.0.get(index).copied().unwrap_or_default() {
+            if has_bounds(field.data_type()) {
                 let mins = converter.row_group_mins(groups).map_err(|error| internal(&error))?;
                 let maxes = converter.row_group_maxes(groups).map_err(|error| internal(&error))?;
                 column.min = extreme(&mins, Ordering::Less)?;

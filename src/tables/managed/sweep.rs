@@ -3,7 +3,7 @@
 use super::live_files::LiveFiles;
 use super::log::TableLog;
 use crate::error::Result;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::collections::HashSet;
@@ -65,24 +65,6 @@ pub async fn delete(log: &TableLog, paths: &[Path]) {
             Err(error) => tracing::warn!(table = %log.name, path = %path, error = %error, "file not removed"),
         }
     }
-}
-
-/// Deletes everything below the directory of a table, the log first: a table without a log is obviously gone.
-pub async fn delete_all(log: &TableLog) -> Result<()> {
-    let objects: Vec<_> = log.store.list(None).try_collect().await.map_err(|error| log.unreadable(&error))?;
-    let (logs, data): (Vec<Path>, Vec<Path>) =
-        objects.into_iter().map(|object| object.location).partition(|path| path.prefix_matches(&Path::from("_delta_log")));
-    for paths in [logs, data] {
-        let stream = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
-        let mut results = log.store.delete_stream(stream);
-        while let Some(result) = results.next().await {
-            match result {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(log.unreadable(&error)),
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
