@@ -452,3 +452,32 @@ async fn sql_reaches_a_model_of_the_catalog() {
     let datafusion::error::DataFusionError::External(inner) = error.find_root() else { panic!("{error}") };
     assert_eq!(inner.downcast_ref::<Error>().map(|error| error.code), Some(Code::UndefinedObject));
 }
+
+#[tokio::test]
+async fn movielens_is_learned_from_sql_rows_as_well_as_the_reference() {
+    let configured = std::env::var_os("WEIR_TEST_DATA").map(std::path::PathBuf::from);
+    let required = configured.is_some();
+    let directory = configured.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into());
+    let path = directory.join("ml-latest-small/ratings.csv");
+    if !path.is_file() {
+        assert!(!required, "no MovieLens data at {}", path.display());
+        eprintln!("no MovieLens data at {}: set WEIR_TEST_DATA", path.display());
+        return;
+    }
+    let context = SessionContext::new();
+    context.register_csv("ratings", path.to_str().unwrap(), Default::default()).await.unwrap();
+    let batches = context.sql("SELECT \"userId\", \"movieId\", rating FROM ratings").await.unwrap().collect().await.unwrap();
+    let (mut sum, mut dropped) = (0.0, 0.0);
+    for seed in ["1", "2", "3"] {
+        let options =
+            [("rank", "10"), ("regParam", "0.1"), ("nonnegative", "true"), ("maxIter", "10"), ("userCol", "userid"), ("seed", seed)];
+        let trained = train_on(spec(&options), batches.clone()).await.unwrap();
+        assert_eq!((trained.metrics["n_users"], trained.metrics["n_items"]), (610.0, 9724.0));
+        eprintln!("seed {seed}: {:?} in {:.2} s", trained.metrics, trained.train_seconds);
+        sum += trained.metrics["rmse"];
+        dropped += trained.metrics["rows_eval_dropped"];
+        assert_eq!(items_of(&trained.model, 1, 10_000, true).len(), 9724 - 232);
+    }
+    assert!((0.875..0.895).contains(&(sum / 3.0)), "mean rmse {}", sum / 3.0);
+    assert!((1500.0..3600.0).contains(&dropped), "{dropped} rows dropped in three runs");
+}
