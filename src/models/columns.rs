@@ -33,7 +33,8 @@ impl Columns {
                 Err(error.hint("Select the users, the items and their ratings."))
             }
         };
-        let columns = Self { user: take(places[0], "user_col")?, item: take(places[1], "item_col")?, rating: take(places[2], "rating_col")? };
+        let columns =
+            Self { user: take(places[0], "user_col")?, item: take(places[1], "item_col")?, rating: take(places[2], "rating_col")? };
         if columns.user == columns.item || columns.item == columns.rating || columns.user == columns.rating {
             let what = format!("two of the options user_col, item_col and rating_col of model \"{model}\" name the same column");
             return Err(Error::new(Code::InvalidParameter, what));
@@ -57,7 +58,9 @@ impl Columns {
         for place in [self.user, self.item] {
             let field = schema.field(place);
             if id_kind(field.data_type()).is_none() {
-                return Err(wrong_type(model, field, "an integer or a string").hint(format!("CAST \"{}\" to BIGINT or VARCHAR.", field.name())));
+                return Err(
+                    wrong_type(model, field, "an integer or a string").hint(format!("CAST \"{}\" to BIGINT or VARCHAR.", field.name()))
+                );
             }
         }
         let rating = schema.field(self.rating);

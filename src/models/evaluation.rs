@@ -16,12 +16,28 @@ use weir_ml::metrics::RatingErrors;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// `None` when no row could be scored.
+    #[serde(with = "exact")]
     pub rmse: Option<f64>,
+    #[serde(with = "exact")]
     pub mae: Option<f64>,
     /// Rows to score.
     pub rows_eval: u64,
     /// Those of them whose user or item the model does not know: they count in no metric.
     pub rows_eval_dropped: u64,
+}
+
+/// Numbers as text: our JSON reader may change the last bit of a number, and an evaluation must not change
+/// because the server was restarted.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        number.map(|number| number.to_string()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
 }
 
 impl Evaluation {

@@ -21,6 +21,8 @@ mod registry;
 mod training;
 
 #[cfg(test)]
+mod options_tests;
+#[cfg(test)]
 mod tests;
 
 pub use evaluation::{Evaluation, evaluate};

@@ -235,7 +235,11 @@ impl<'a> Reader<'a> {
             }
             if let Some((before, _)) = given.insert(known.name, (key, value)) {
                 let error = Error::new(Code::InvalidParameter, format!("option \"{key}\" of model \"{model}\" is given twice"));
-                return Err(if before.eq_ignore_ascii_case(key) { error } else { error.detail(format!("It is also given as \"{before}\".")) });
+                return Err(if before.eq_ignore_ascii_case(key) {
+                    error
+                } else {
+                    error.detail(format!("It is also given as \"{before}\"."))
+                });
             }
         }
         Ok(Self { model, given })
@@ -328,7 +332,8 @@ impl<'a> Reader<'a> {
             None | Some("random" | "auto_split") => {
                 let eval_fraction = fraction.unwrap_or(0.2);
                 if eval_fraction <= 0.0 || eval_fraction >= 1.0 {
-                    let error = self.wrong("data_split_eval_fraction", &eval_fraction.to_string(), "a number between 0 and 1, both excluded");
+                    let error =
+                        self.wrong("data_split_eval_fraction", &eval_fraction.to_string(), "a number between 0 and 1, both excluded");
                     return Err(error.hint("Use data_split_method='no_split' to hold nothing out."));
                 }
                 Ok(DataSplit::Random { eval_fraction })

@@ -80,15 +80,18 @@ pub trait Recommender: Debug + Send + Sync {
     }
 }
 
+/// Table functions with the names under which they are registered.
+pub type TableFunctions = Vec<(&'static str, Arc<dyn TableFunctionImpl>)>;
+
 /// The SQL functions over models: scalar functions, and table functions with their names.
 ///
 /// A lookup sees one snapshot of the catalog; functions are made for each statement that may use models.
-pub fn model_functions(lookup: Arc<dyn ModelLookup>) -> (Vec<ScalarUDF>, Vec<(&'static str, Arc<dyn TableFunctionImpl>)>) {
+pub fn model_functions(lookup: Arc<dyn ModelLookup>) -> (Vec<ScalarUDF>, TableFunctions) {
     let scalar = vec![
         ScalarUDF::new_from_impl(RecommendItems::new(Arc::clone(&lookup))),
         ScalarUDF::new_from_impl(AlsPredict::new(Arc::clone(&lookup))),
     ];
-    let table: Vec<(&'static str, Arc<dyn TableFunctionImpl>)> = vec![("recommend", Arc::new(Recommend::new(lookup)))];
+    let table: TableFunctions = vec![("recommend", Arc::new(Recommend::new(lookup)))];
     (scalar, table)
 }
 

@@ -129,9 +129,14 @@ async fn misuse_is_refused_with_what_to_do() {
 
 #[tokio::test]
 async fn column_arguments_of_the_table_function_point_to_recommend_items() {
-    for sql in ["SELECT * FROM users u, recommend('m', u.id, 2)", "SELECT * FROM recommend('m', id, 2)"] {
+    for sql in [
+        "SELECT * FROM users u, recommend('m', u.id, 2)",
+        "SELECT * FROM recommend('m', id, 2)",
+        "SELECT * FROM users u, LATERAL recommend('m', u.id, 2)",
+        "SELECT * FROM users u CROSS JOIN LATERAL recommend('m', u.id, 2) r",
+    ] {
         let error = run(sql).await.unwrap_err().to_string();
-        assert!(error.contains("recommend_items") || error.contains("No field named"), "{sql}: {error}");
+        assert!(error.contains("unnest(recommend_items("), "{sql}: {error}");
     }
 }
 

@@ -43,8 +43,9 @@ impl Cholesky {
                 current[column] = (source[column] - dot(&current[..column], &above[..column])) / above[column];
             }
             let pivot = source[row] - dot(&current[..row], &current[..row]);
-            // Also false for NaN.
-            if !(pivot > PIVOT_MIN_F32 * source[row]) {
+            let limit = PIVOT_MIN_F32 * source[row];
+            // A negative diagonal would make the limit negative too.
+            if pivot.is_nan() || pivot <= limit.max(0.0) {
                 return false;
             }
             current[row] = pivot.sqrt();
@@ -80,7 +81,8 @@ impl Cholesky {
                     lower[row * rank + column] = entry / lower[column * rank + column];
                 } else {
                     let pivot = entry + ridge;
-                    if !(pivot > PIVOT_MIN_F64 * f64::from(source[row])) || pivot <= 0.0 {
+                    let limit = PIVOT_MIN_F64 * f64::from(source[row]);
+                    if pivot.is_nan() || pivot <= limit.max(0.0) {
                         return false;
                     }
                     lower[row * rank + row] = pivot.sqrt();

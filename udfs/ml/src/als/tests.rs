@@ -202,9 +202,10 @@ fn eliminate(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
         matrix.swap(column, pivot);
         right.swap(column, pivot);
         for row in column + 1..n {
-            let factor = matrix[row][column] / matrix[column][column];
-            for place in column..n {
-                matrix[row][place] -= factor * matrix[column][place];
+            let (above, below) = matrix.split_at_mut(row);
+            let factor = below[0][column] / above[column][column];
+            for (entry, pivot_entry) in below[0].iter_mut().zip(&above[column]).skip(column) {
+                *entry -= factor * pivot_entry;
             }
             right[row] -= factor * right[column];
         }
