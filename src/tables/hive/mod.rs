@@ -1,5 +1,7 @@
 //! Hive tables: directories of Parquet, CSV, TEXTFILE or JSON files, partitions found at query time.
 
+pub mod write;
+
 use crate::error::Result;
 use crate::storage::{Location, Storage};
 use crate::tables::WriteMode;
