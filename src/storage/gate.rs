@@ -35,13 +35,14 @@ struct Removed {
 #[derive(Default)]
 struct State {
     next_id: u64,
-    pins: BTreeMap<u64, (PathBuf, Phase)>,
-    applying: BTreeMap<u64, PathBuf>,
+    pins: BTreeMap<u64, (Vec<PathBuf>, Phase)>,
+    applying: BTreeMap<u64, Vec<PathBuf>>,
     removed: Vec<Removed>,
 }
 
-fn overlap(a: &Path, b: &Path) -> bool {
-    a.starts_with(b) || b.starts_with(a)
+/// True when a directory of one set holds, or is, one of the other.
+fn overlap(some: &[PathBuf], others: &[PathBuf]) -> bool {
+    some.iter().any(|a| others.iter().any(|b| a.starts_with(b) || b.starts_with(a)))
 }
 
 impl State {
@@ -50,12 +51,12 @@ impl State {
         self.next_id
     }
 
-    fn is_applying(&self, directory: &Path) -> bool {
-        self.applying.values().any(|other| overlap(directory, other))
+    fn is_applying(&self, directories: &[PathBuf]) -> bool {
+        self.applying.values().any(|other| overlap(directories, other))
     }
 
-    fn is_listing(&self, directory: &Path) -> bool {
-        self.pins.values().any(|(other, phase)| *phase == Phase::Listing && overlap(directory, other))
+    fn is_listing(&self, directories: &[PathBuf]) -> bool {
+        self.pins.values().any(|(other, phase)| *phase == Phase::Listing && overlap(directories, other))
     }
 
     /// Takes out the work that nobody delays any more. The files stay left out until it is done.
@@ -98,14 +99,14 @@ impl Gate {
         }
     }
 
-    pub(super) async fn pin(self: &Arc<Self>, directory: &Path) -> DirectoryPin {
+    pub(super) async fn pin(self: &Arc<Self>, directories: &[PathBuf]) -> DirectoryPin {
         let (id, hidden) = self
             .wait(|state| {
-                if state.is_applying(directory) {
+                if state.is_applying(directories) {
                     return None;
                 }
                 let id = state.id();
-                state.pins.insert(id, (directory.to_path_buf(), Phase::Listing));
+                state.pins.insert(id, (directories.to_vec(), Phase::Listing));
                 let hidden = state.removed.iter().map(|removed| Arc::clone(&removed.files)).collect();
                 Some((id, hidden))
             })
@@ -113,20 +114,20 @@ impl Gate {
         DirectoryPin { gate: Arc::clone(self), id, hidden }
     }
 
-    pub(super) async fn apply(self: &Arc<Self>, directory: &Path) -> ApplyGuard {
+    pub(super) async fn apply(self: &Arc<Self>, directories: &[PathBuf]) -> ApplyGuard {
         let id = self
             .wait(|state| {
-                if state.is_applying(directory) {
+                if state.is_applying(directories) {
                     return None;
                 }
                 let id = state.id();
                 // From here on new listings wait, so that a commit is never starved by them.
-                state.applying.insert(id, directory.to_path_buf());
+                state.applying.insert(id, directories.to_vec());
                 Some(id)
             })
             .await;
-        let guard = ApplyGuard { gate: Arc::clone(self), id, directory: directory.to_path_buf() };
-        self.wait(|state| (!state.is_listing(directory)).then_some(())).await;
+        let guard = ApplyGuard { gate: Arc::clone(self), id, directories: directories.to_vec() };
+        self.wait(|state| (!state.is_listing(directories)).then_some(())).await;
         guard
     }
 }
@@ -186,7 +187,7 @@ impl Drop for DirectoryPin {
 pub struct ApplyGuard {
     gate: Arc<Gate>,
     id: u64,
-    directory: PathBuf,
+    directories: Vec<PathBuf>,
 }
 
 impl ApplyGuard {
@@ -195,7 +196,7 @@ impl ApplyGuard {
     pub fn remove_later(&self, files: BTreeSet<PathBuf>, afterwards: impl FnOnce() + Send + 'static) {
         let mut state = self.gate.state();
         let readers =
-            state.pins.iter().filter(|(_, (other, _))| overlap(&self.directory, other)).map(|(id, _)| *id).collect::<BTreeSet<_>>();
+            state.pins.iter().filter(|(_, (other, _))| overlap(&self.directories, other)).map(|(id, _)| *id).collect::<BTreeSet<_>>();
         match readers.is_empty() {
             true => {
                 drop(state);
@@ -232,11 +233,13 @@ mod tests {
     async fn a_commit_waits_for_listings_above_and_below_and_new_listings_wait_for_it() {
         for (listed, applied) in [("/t", "/t"), ("/t", "/t/p=1"), ("/t/p=1", "/t")] {
             let gate = Arc::<Gate>::default();
-            let pin = gate.pin(Path::new(listed)).await;
-            let apply = gate.apply(Path::new(applied));
+            let pin = gate.pin(&[PathBuf::from(listed)]).await;
+            let applied = [PathBuf::from(applied)];
+            let apply = gate.apply(&applied);
             tokio::pin!(apply);
-            assert!(is_waiting(&mut apply), "{applied} was changed while {listed} was listed");
-            let late = gate.pin(Path::new(listed));
+            assert!(is_waiting(&mut apply), "{applied:?} was changed while {listed} was listed");
+            let listed = [PathBuf::from(listed)];
+            let late = gate.pin(&listed);
             tokio::pin!(late);
             assert!(is_waiting(&mut late), "a late listing went before a waiting commit");
             pin.listed();
@@ -250,20 +253,21 @@ mod tests {
     #[tokio::test]
     async fn directories_side_by_side_do_not_wait() {
         let gate = Arc::<Gate>::default();
-        let _pin = gate.pin(Path::new("/t")).await;
-        let _guard = gate.apply(Path::new("/t2")).await;
+        let _pin = gate.pin(&[PathBuf::from("/t")]).await;
+        let _guard = gate.apply(&[PathBuf::from("/t2")]).await;
     }
 
     #[tokio::test]
     async fn a_cancelled_commit_lets_go() {
         let gate = Arc::<Gate>::default();
-        let pin = gate.pin(Path::new("/t")).await;
+        let pin = gate.pin(&[PathBuf::from("/t")]).await;
         {
-            let apply = gate.apply(Path::new("/t"));
+            let directories = [PathBuf::from("/t")];
+            let apply = gate.apply(&directories);
             tokio::pin!(apply);
             assert!(is_waiting(&mut apply));
         }
-        gate.pin(Path::new("/t")).await;
+        gate.pin(&[PathBuf::from("/t")]).await;
         drop(pin);
     }
 
@@ -271,14 +275,14 @@ mod tests {
     fn files_are_deleted_when_the_last_older_reader_has_gone() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let gate = Arc::<Gate>::default();
-        let (old, file) = (runtime.block_on(gate.pin(Path::new("/t"))), PathBuf::from("/t/a"));
+        let (old, file) = (runtime.block_on(gate.pin(&[PathBuf::from("/t")])), PathBuf::from("/t/a"));
         old.listed();
         let deleted = Arc::new(AtomicBool::new(false));
-        let guard = runtime.block_on(gate.apply(Path::new("/t")));
+        let guard = runtime.block_on(gate.apply(&[PathBuf::from("/t")]));
         let flag = Arc::clone(&deleted);
         guard.remove_later(BTreeSet::from([file.clone()]), move || flag.store(true, Ordering::SeqCst));
         drop(guard);
-        let new = runtime.block_on(gate.pin(Path::new("/t")));
+        let new = runtime.block_on(gate.pin(&[PathBuf::from("/t")]));
         assert!(new.is_removed(&file) && !old.is_removed(&file));
         assert!(!deleted.load(Ordering::SeqCst));
         drop(old);

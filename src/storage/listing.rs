@@ -94,7 +94,12 @@ impl Walk<'_> {
             answer => Some(answer.at("read", &path)?),
         };
         let is_directory = metadata.as_ref().is_some_and(Metadata::is_dir);
-        if !is_directory && self.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&relative)) {
+        let is_wanted = match &self.pattern {
+            None => true,
+            Some(pattern) if is_directory => pattern.may_hold(&relative),
+            Some(pattern) => pattern.matches(&relative),
+        };
+        if !is_wanted {
             return Ok(());
         }
         if is_link {

@@ -24,9 +24,8 @@ impl Location {
             }
         }
         let local = roots.check(&base, access, text)?;
-        if access == Access::Write && local == roots.warehouse() {
-            return Err(Error::new(Code::ForbiddenLocation, "the warehouse directory itself cannot be a table")
-                .hint("Name a directory under it, for example 'sales'."));
+        if access == Access::Write {
+            refuse_warehouse(roots, &local)?;
         }
         let is_directory = match std::fs::metadata(&local) {
             Err(_) => true,
@@ -40,6 +39,15 @@ impl Location {
             Ok(_) => false,
         };
         Ok(Self { text: text.to_owned(), path: store_path(&local)?, local, glob, is_directory })
+    }
+}
+
+/// The warehouse, or a directory that holds it, is no place for a table: an INSERT OVERWRITE would empty it all.
+pub(super) fn refuse_warehouse(roots: &Roots, local: &Path) -> Result<()> {
+    match roots.warehouse().starts_with(local) {
+        false => Ok(()),
+        true => Err(Error::new(Code::ForbiddenLocation, "the warehouse directory itself cannot be a table")
+            .hint("Name a directory under it, for example 'sales'.")),
     }
 }
 

@@ -67,6 +67,16 @@ pub struct Storage {
     roots: Arc<Roots>,
     store: Arc<DurableLocal>,
     gate: Arc<Gate>,
+    unfinished: Unfinished,
+}
+
+/// See [`Storage::unfinished`].
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
+    /// Set when the journals of earlier processes have been looked at.
+    pub(crate) looked: tokio::sync::OnceCell<()>,
+    /// Journals that could not be completed, with the directories whose files they are about.
+    pub(crate) journals: std::sync::Mutex<Vec<(PathBuf, Vec<PathBuf>)>>,
 }
 
 impl Storage {
@@ -74,7 +84,7 @@ impl Storage {
     pub fn open(warehouse: &Path, roots: Vec<Root>) -> Result<Arc<Self>> {
         let roots = Arc::new(Roots::open(warehouse, roots)?);
         let store = Arc::new(DurableLocal::new(Arc::clone(&roots)));
-        Ok(Arc::new(Self { roots, store, gate: Arc::default() }))
+        Ok(Arc::new(Self { roots, store, gate: Arc::default(), unfinished: Unfinished::default() }))
     }
 
     /// Checks a location as written (`/data/x`, `x/y`, `file:///data/x`, `x/*.csv`) and resolves it.
@@ -88,21 +98,37 @@ impl Storage {
         self.roots.check(path, access, &path.display().to_string())
     }
 
+    /// Checks that a location, perhaps opened for reading, can be written: in a writable root, not the warehouse itself.
+    pub fn check_writable(&self, location: &Location) -> Result<()> {
+        location::refuse_warehouse(&self.roots, &location.local)?;
+        self.roots.check(&location.local, Access::Write, &location.text).map(drop)
+    }
+
     /// The data files under a location, sorted by path; hidden names are skipped. No lock is taken: tables use
     /// `tables::hive::write::list`, which sees all or nothing of an INSERT.
     pub async fn list(self: &Arc<Self>, location: &Location) -> Result<Vec<ListedFile>> {
         listing::list_async(Arc::clone(self), location.clone()).await
     }
 
-    /// Keeps a directory, with everything below and above it, from being changed by a commit while its files are
-    /// listed; later keeps its files from being deleted until the pin is dropped.
-    pub async fn pin(&self, directory: &Path) -> DirectoryPin {
-        self.gate.pin(directory).await
+    /// Keeps directories, with everything below and above them, from being changed by a commit while their files
+    /// are listed; later keeps those files from being deleted until the pin is dropped.
+    pub async fn pin(&self, directories: &[PathBuf]) -> DirectoryPin {
+        self.gate.pin(directories).await
     }
 
-    /// The exclusive right to change the files of a directory: no listing runs while it is held.
-    pub async fn apply(&self, directory: &Path) -> ApplyGuard {
-        self.gate.apply(directory).await
+    /// The exclusive right to change the files of directories: no listing of them runs while it is held.
+    pub async fn apply(&self, directories: &[PathBuf]) -> ApplyGuard {
+        self.gate.apply(directories).await
+    }
+
+    /// Commits of an earlier process that wait for being completed: looked for once, before the first listing.
+    pub(crate) fn unfinished(&self) -> &Unfinished {
+        &self.unfinished
+    }
+
+    /// As [`Storage::list`], on this thread.
+    pub(crate) fn list_blocking(&self, location: &Location) -> Result<Vec<ListedFile>> {
+        listing::list(&self.roots, location)
     }
 
     /// The local store: paths are absolute paths of the machine, each checked against the roots, writes

@@ -9,8 +9,17 @@ const ALTERNATIVES_MAX: usize = 1_024;
 /// A compiled pattern over paths below a directory, with `/` between names.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    alternatives: Vec<OnePattern>,
+    alternatives: Vec<Alternative>,
 }
+
+#[derive(Debug, Clone)]
+struct Alternative {
+    whole: OnePattern,
+    /// One pattern for each name; `None` with `**`, which stands for any number of them.
+    names: Option<Vec<OnePattern>>,
+}
+
+const OPTIONS: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
 /// True when a name holds a character that only patterns use.
 pub fn is_pattern(name: &str) -> bool {
@@ -22,18 +31,29 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self> {
         let mut alternatives = Vec::new();
         for alternative in expand(text)? {
-            let pattern = OnePattern::new(&alternative).map_err(|error| {
+            let whole = OnePattern::new(&alternative).map_err(|error| {
                 Error::new(Code::InvalidParameter, format!("file pattern \"{text}\" is not valid: {}", error.msg.to_lowercase()))
             })?;
-            alternatives.push(pattern);
+            let names = alternative.split('/').map(|name| (name != "**").then(|| OnePattern::new(name).ok()).flatten()).collect();
+            alternatives.push(Alternative { whole, names });
         }
         Ok(Self { alternatives })
     }
 
     /// True when the relative path of a file fits: `*` and `?` stop at `/`, `**/` is any number of directories.
     pub fn matches(&self, relative: &str) -> bool {
-        let options = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
-        self.alternatives.iter().any(|pattern| pattern.matches_with(relative, options))
+        self.alternatives.iter().any(|alternative| alternative.whole.matches_with(relative, OPTIONS))
+    }
+
+    /// False when no file in this directory, or below it, can fit: it need not be read.
+    pub fn may_hold(&self, directory: &str) -> bool {
+        let depth = directory.split('/').count();
+        self.alternatives.iter().any(|alternative| match &alternative.names {
+            None => true,
+            Some(names) => {
+                depth < names.len() && directory.split('/').zip(names).all(|(name, pattern)| pattern.matches_with(name, OPTIONS))
+            }
+        })
     }
 }
 
@@ -113,6 +133,16 @@ mod tests {
         }
         let many = "{a,b}".repeat(11);
         assert_eq!(Pattern::parse(&many).unwrap_err().code, Code::LimitExceeded);
+    }
+
+    #[test]
+    fn directories_that_cannot_hold_a_match_are_known() {
+        let pattern = Pattern::parse("dt=2026-*/{a,b/c}/*.csv").unwrap();
+        for (directory, expected) in [("dt=2026-01", true), ("dt=2025-01", false), ("dt=2026-01/a", true), ("dt=2026-01/b/c", true)] {
+            assert_eq!(pattern.may_hold(directory), expected, "{directory}");
+        }
+        assert!(!pattern.may_hold("dt=2026-01/a/x") && !pattern.may_hold("dt=2026-01/b/c/d"));
+        assert!(Pattern::parse("**/x").unwrap().may_hold("a/b/c"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod value;
 
 pub use format::{Compression, FORMATS, Format, JsonOptions, JsonTimestamp, PROPERTY_KEYS, ParquetOptions, TextOptions};
 
+pub mod write;
+
 use crate::error::Result;
 use crate::storage::{Location, Storage};
 use crate::tables::WriteMode;
