@@ -292,7 +292,8 @@ def ingests_a_million_rows(target):
             expect(cursor.fetchone()[:2], (expected_rows, expected_sum), mode)
 
         expect_error(lambda: cursor.adbc_ingest("adbc_check_ingest", few, mode="append"), "adbc_check_ingest", "not exist")
-        expect(cursor.adbc_ingest("adbc_check_ingest", table, mode="create"), INGEST_ROWS, "create")
+        # Batches of a size that the driver sends: its own limit is 16 MiB for one message.
+        expect(cursor.adbc_ingest("adbc_check_ingest", table.to_reader(500_000), mode="create"), INGEST_ROWS, "create")
         count_and_sum(INGEST_ROWS, total, "create")
         expect_error(lambda: cursor.adbc_ingest("adbc_check_ingest", few, mode="create"), "adbc_check_ingest", "exists")
         expect(cursor.adbc_ingest("adbc_check_ingest", few, mode="append"), 10, "append")
