@@ -3,19 +3,19 @@
 //! The modules in reading order; each imports only from the ones above it in this list
 //! (`ARCHITECTURE.md` has the table of layers, a test holds it).
 
-pub mod auth; //      passwords, tokens, and who may do what
-pub mod catalog; //   databases, tables, views, models, users, secrets: durable definitions
-pub mod cli;
-pub mod config; //    one struct of settings: defaults, file, environment, flags
-pub mod console; //   the psql-style client, over Flight SQL
-pub mod demo; //      the main job on sample data, in one command
-pub mod engine; //    sessions and the one dispatcher: parse, plan, authorise, limit, execute
 #![recursion_limit = "256"] // The dispatcher's futures nest deeply: statement, view in view, plan, write.
 
 pub mod error; //     what can go wrong, and how each door says it
-pub mod models; //    model registry: versions, training runs, factors in memory
-pub mod parser; //    SQL text to statements; no IO
-pub mod server; //    the doors: Flight SQL
+pub mod config; //    one struct of settings: defaults, file, environment, flags
+pub mod telemetry; // logs, metrics, named tasks and ordered shutdown
 pub mod storage; //   locations, allowed roots, durable local files
+pub mod parser; //    SQL text to statements; no IO
+pub mod catalog; //   databases, tables, views, models, users, secrets: durable definitions
+pub mod auth; //      passwords, tokens, and who may do what
 pub mod tables; //    table providers: Hive directories, managed Parquet + Delta log
-pub mod telemetry; // logs, metrics, named tasks and ordered shutdown //       the command line
+pub mod models; //    model registry: versions, training runs, factors in memory
+pub mod engine; //    sessions and the one dispatcher: parse, plan, authorise, limit, execute
+pub mod server; //    the doors: Flight SQL
+pub mod console; //   the psql-style client, over Flight SQL
+pub mod demo; //      the main job on sample data, in one command
+pub mod cli; //       the command line

@@ -16,6 +16,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
+use weir_functions::{DATE_FUNCTIONS, NUMERIC_FUNCTIONS, STRING_FUNCTIONS, SYSTEM_FUNCTIONS};
 
 /// A value with the union child it is sent in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,13 +28,15 @@ enum Value {
     /// 32-bit: bit masks, and the transaction support.
     Bits(i32),
     List(&'static [&'static str]),
+    /// The same, from the tables of `weir_functions`.
+    Functions(&'static &'static [&'static str]),
     /// From which type to which types CONVERT goes.
     Convert(&'static [(SqlSupportsConvert, &'static [SqlSupportsConvert])]),
 }
 
 use SqlInfo as Id;
 use SqlSupportsConvert as To;
-use Value::{Bits, Convert, Flag, List, Number, Text};
+use Value::{Bits, Convert, Flag, Functions, List, Number, Text};
 
 const fn bit(ordinal: i32) -> i32 {
     1 << ordinal
@@ -148,6 +151,10 @@ static INFOS: &[(SqlInfo, Value)] = &[
     (Id::SqlAllTablesAreSelectable, Flag(true)),
     (Id::SqlNullOrdering, Number(SqlNullOrdering::SqlNullsSortedHigh as i64)),
     (Id::SqlKeywords, List(KEYWORDS)),
+    (Id::SqlNumericFunctions, Functions(&NUMERIC_FUNCTIONS)),
+    (Id::SqlStringFunctions, Functions(&STRING_FUNCTIONS)),
+    (Id::SqlSystemFunctions, Functions(&SYSTEM_FUNCTIONS)),
+    (Id::SqlDatetimeFunctions, Functions(&DATE_FUNCTIONS)),
     (Id::SqlSearchStringEscape, Text("\\")),
     (Id::SqlExtraNameCharacters, Text("")),
     (Id::SqlSupportsColumnAliasing, Flag(true)),
@@ -243,6 +250,7 @@ static DATA: LazyLock<Result<SqlInfoData, String>> = LazyLock::new(|| {
             Number(number) => builder.append(*id, number),
             Bits(bits) => builder.append(*id, bits),
             List(words) => builder.append(*id, words),
+            Functions(names) => builder.append(*id, *names),
             Convert(matrix) => {
                 let matrix: BTreeMap<i32, Vec<i32>> =
                     matrix.iter().map(|(from, to)| (*from as i32, to.iter().map(|to| *to as i32).collect())).collect();
@@ -326,8 +334,8 @@ mod tests {
         assert!(INFOS.windows(2).all(|pair| (pair[0].0 as u32) < pair[1].0 as u32));
         let absent: Vec<u32> =
             (0..=11).chain(100..=101).chain(500..=576).filter(|id| !INFOS.iter().any(|(info, _)| *info as u32 == *id)).collect();
-        // Substrait versions of a feature that is absent; function lists.
-        assert_eq!(absent, [6, 7, 509, 510, 511, 512]);
+        // Versions of Substrait, which is absent.
+        assert_eq!(absent, [6, 7]);
     }
 
     #[test]

@@ -52,14 +52,17 @@ pub fn refuse_transaction(transaction_id: Option<&Bytes>) -> Result<()> {
 }
 
 impl ClientSession {
-    /// Plans a text; its ticket runs it.
+    /// Plans a text; the ticket of a query runs it, an update runs now.
     pub async fn statement_info(&self, sql: &str, descriptor: FlightDescriptor) -> Result<FlightInfo> {
         let prepared = self.engine.prepare(sql).await?;
         let schema = Arc::clone(&prepared.schema);
         let bound = Bound { prepared, parameters: None };
         bound.check()?;
+        if bound.prepared.is_update {
+            return self.update_info(&bound, descriptor).await;
+        }
         let text = if sql.len() <= TICKET_SQL_BYTES_MAX { sql.to_owned() } else { String::new() };
-        self.info(&schema, bound, text, Bytes::new(), descriptor)
+        self.query_info(&schema, bound, text, Bytes::new(), descriptor)
     }
 
     /// The columns of a text's result; nothing runs.
@@ -67,12 +70,15 @@ impl ClientSession {
         Ok(Arc::clone(&self.engine.prepare(sql).await?.schema))
     }
 
-    /// Plans a prepared statement with what is bound to it; its ticket runs it.
+    /// The same for a prepared statement with what is bound to it.
     pub async fn prepared_info(&self, handle: &Bytes, descriptor: FlightDescriptor) -> Result<FlightInfo> {
         let bound = self.statements.prepared.bound(handle)?;
         bound.check()?;
+        if bound.prepared.is_update {
+            return self.update_info(&bound, descriptor).await;
+        }
         let schema = self.bound_schema(&bound).await?;
-        self.info(&schema, bound, String::new(), handle.clone(), descriptor)
+        self.query_info(&schema, bound, String::new(), handle.clone(), descriptor)
     }
 
     /// The columns of a prepared statement's result with what is bound to it.
@@ -91,15 +97,31 @@ impl ClientSession {
         self.engine.result_schema(&bound.prepared, bound.parameters.as_ref()).await
     }
 
-    fn info(&self, schema: &Schema, bound: Bound, sql: String, handle: Bytes, descriptor: FlightDescriptor) -> Result<FlightInfo> {
-        let ticket = StatementTicket { id: Uuid::now_v7().to_string(), sql, handle, is_update: bound.prepared.is_update };
+    fn query_info(&self, schema: &Schema, bound: Bound, sql: String, handle: Bytes, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+        let ticket = StatementTicket { id: Uuid::now_v7().to_string(), sql, handle, is_update: false };
         let info = flight_info(schema, ticket.to_ticket(), descriptor)?;
         self.statements.tickets.open(&ticket.id, bound);
         Ok(info)
     }
 
-    /// Runs the statement of a ticket.
+    /// Runs an update that came as a query (ADBC and ODBC send DDL and DML this way).
+    ///
+    /// It runs here and not when its ticket is redeemed: `cursor.execute("INSERT ..")` of ADBC opens the
+    /// result in the background and gives it up when the next statement begins, so the update would be
+    /// cancelled or not, by chance. ADBC shows the number of records as the row count of the update.
+    async fn update_info(&self, bound: &Bound, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+        let ticket = StatementTicket { id: Uuid::now_v7().to_string(), is_update: true, ..Default::default() };
+        let run = self.statements.tickets.run(&ticket.id);
+        let no_more = futures::stream::empty().boxed();
+        let rows_affected = self.update_rows(&run, &bound.prepared, bound.parameters.clone(), no_more).await?;
+        Ok(flight_info(&Schema::empty(), ticket.to_ticket(), descriptor)?.with_total_records(rows_affected))
+    }
+
+    /// Runs the query of a ticket; that of an update has run.
     pub async fn redeem(self: &Arc<Self>, ticket: &StatementTicket) -> Result<FlightStream> {
+        if ticket.is_update {
+            return Ok(encode_nothing());
+        }
         let bound = match self.statements.tickets.redeem(&ticket.id)? {
             Redeemed::Statement(bound) => bound,
             Redeemed::Forgotten => self.again(ticket).await?,
@@ -108,14 +130,13 @@ impl ClientSession {
         self.rows(run, bound).await
     }
 
-    /// Makes the statement of a ticket again that was redeemed before.
+    /// Makes the query of a ticket again that was redeemed before.
     async fn again(&self, ticket: &StatementTicket) -> Result<Bound> {
-        // An update must not run twice because a client, or a proxy, tried again.
-        if ticket.is_update || (ticket.sql.is_empty() && ticket.handle.is_empty()) {
-            return Err(Error::new(Code::UndefinedObject, "the ticket was used already, or is too old").hint("Run the statement again."));
-        }
         if !ticket.handle.is_empty() {
             return self.statements.prepared.bound(&ticket.handle);
+        }
+        if ticket.sql.is_empty() {
+            return Err(Error::new(Code::UndefinedObject, "the ticket was used already, or is too old").hint("Run the statement again."));
         }
         Ok(Bound { prepared: self.engine.prepare(&ticket.sql).await?, parameters: None })
     }
@@ -127,7 +148,7 @@ impl ClientSession {
         self.rows(run, bound).await
     }
 
-    /// The result as a stream; an update runs now and streams nothing.
+    /// The result as a stream. (An update gets here only by a handle used as its own ticket.)
     async fn rows(self: &Arc<Self>, run: Run<Bound>, bound: Bound) -> Result<FlightStream> {
         bound.check()?;
         if bound.prepared.is_update {

@@ -4,8 +4,9 @@
 //! GetFlightInfo ── open ──► waiting ── DoGet ──► running ── end of stream ──► gone
 //!                              └────── CancelFlightInfo ──────┘
 //! ```
-//! A ticket of a query also carries its text, so that it still works when it is redeemed twice, or after
-//! so many others that it was forgotten. A ticket of an update works once: nothing is ever written twice.
+//! The ticket also carries the text of its query, so that it still works when it is redeemed twice, or
+//! after so many others that it was forgotten. An update runs before its ticket is made; redeeming that
+//! yields nothing, as often as a client or a proxy tries: nothing is ever written twice.
 
 use crate::error::{Code, Error, Result};
 use arrow_flight::Ticket;
@@ -27,7 +28,7 @@ pub struct StatementTicket {
     /// The handle of a prepared statement.
     #[prost(bytes = "bytes", tag = "3")]
     pub handle: Bytes,
-    /// DDL or DML.
+    /// The statement was DDL or DML, and has run.
     #[prost(bool, tag = "4")]
     pub is_update: bool,
 }
