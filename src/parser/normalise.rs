@@ -78,6 +78,7 @@ impl VisitorMut for Pass {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> Step {
+        refuse_if(matches!(query.body.as_ref(), SetExpr::Table(_)), "TABLE in this place")?;
         refuse_if(!query.locks.is_empty(), "FOR UPDATE")?;
         refuse_if(query.for_clause.is_some(), "the FOR clause")?;
         refuse_if(query.settings.is_some(), "the SETTINGS clause")?;
