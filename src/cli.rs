@@ -8,8 +8,8 @@ use crate::error::{Code, Error, Result};
 use crate::server::tls::TlsFiles;
 use crate::server::{Server, ServerConfig};
 use crate::storage::Root;
-use crate::telemetry::shutdown::{Shutdown, Stage};
 use crate::telemetry;
+use crate::telemetry::shutdown::{Shutdown, Stage};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -243,7 +243,12 @@ fn listen_for_signals() -> Result<Arc<Shutdown>> {
 }
 
 fn read_password(path: &PathBuf) -> Result<String> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::new(Code::Io, format!("could not read the password file \"{}\": {}", path.display(), error.kind())))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::new(Code::Io, format!("could not read the password file \"{}\": {}", path.display(), error.kind())))?;
     let password = text.trim_end_matches(['\r', '\n']).to_owned();
-    if password.is_empty() { Err(Error::new(Code::InvalidParameter, format!("the password file \"{}\" is empty", path.display()))) } else { Ok(password) }
+    if password.is_empty() {
+        Err(Error::new(Code::InvalidParameter, format!("the password file \"{}\" is empty", path.display())))
+    } else {
+        Ok(password)
+    }
 }

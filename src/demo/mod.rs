@@ -6,6 +6,7 @@ use crate::engine::{Door, Engine, Session};
 use crate::error::{Code, Error, Result};
 use crate::parser;
 use crate::storage::Root;
+use datafusion::arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,7 +86,7 @@ pub async fn build(engine: &Arc<Engine>) -> Result<()> {
         ("user 42", RECOMMEND),
     ] {
         let batches = session.rows(last_statement(sql).trim()).await?;
-        let table = datafusion::arrow::util::pretty::pretty_format_batches(&batches).map_err(crate::engine::errors::from_arrow)?;
+        let table = pretty_format_batches(&batches).map_err(crate::engine::errors::from_arrow)?;
         println!("\n{label}:\n{table}");
     }
     Ok(())

@@ -14,9 +14,8 @@ const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Seconds: 1 January 2015 to 31 December 2024.
 const TIME_RANGE: (u64, u64) = (1_420_070_400, 1_735_603_200);
 
-const GENRES: [&str; 12] = [
-    "Action", "Adventure", "Animation", "Children", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Romance", "Sci-Fi", "Thriller",
-];
+const GENRES: [&str; 12] =
+    ["Action", "Adventure", "Animation", "Children", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Romance", "Sci-Fi", "Thriller"];
 const ADJECTIVES: [&str; 20] = [
     "Silent", "Crimson", "Last", "Hidden", "Golden", "Broken", "Distant", "Electric", "Frozen", "Gentle", "Hollow", "Iron", "Lost",
     "Midnight", "Paper", "Quiet", "Restless", "Second", "Velvet", "Wild",

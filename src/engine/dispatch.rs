@@ -221,7 +221,9 @@ fn demand(statement: &Statement) -> (Action, String) {
         Statement::Explain(_) => (Action::Explain, "queries".into()),
         Statement::Show(_) => (Action::Show, "objects".into()),
         Statement::Describe { .. } => (Action::Describe, "objects".into()),
-        Statement::Use { .. } | Statement::Set { .. } | Statement::Reset { .. } | Statement::Transaction(_) => (Action::Set, "settings".into()),
+        Statement::Use { .. } | Statement::Set { .. } | Statement::Reset { .. } | Statement::Transaction(_) => {
+            (Action::Set, "settings".into())
+        }
         // `Session::cancel` looks at whose query it is.
         Statement::KillQuery { id } => (Action::CancelOwn, named("query", id)),
         Statement::Insert(insert) => (Action::Insert, named("table", &insert.table)),

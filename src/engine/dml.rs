@@ -11,11 +11,11 @@ use crate::storage::Access;
 use crate::tables::WriteMode;
 use crate::tables::hive::Format;
 use datafusion::arrow::array::{Array, UInt64Array};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
-use datafusion::catalog::streaming::StreamingTable;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::physical_plan::streaming::PartitionStream;
@@ -67,8 +67,14 @@ pub async fn source(planning: &Planning, table: &Table, insert: &Insert, values:
     let plan = planning.query(&statement, values).await?;
     let n_given = plan.schema().fields().len();
     if n_given != given.len() {
-        return Err(Error::new(Code::InvalidStatement, format!("INSERT into \"{}\" has {n_given} columns for {}", providers::full_name(table), given.len()))
-            .detail(format!("The columns are: {}.", given.iter().map(|idx| target.field(*idx).name().as_str()).collect::<Vec<_>>().join(", "))));
+        return Err(Error::new(
+            Code::InvalidStatement,
+            format!("INSERT into \"{}\" has {n_given} columns for {}", providers::full_name(table), given.len()),
+        )
+        .detail(format!(
+            "The columns are: {}.",
+            given.iter().map(|idx| target.field(*idx).name().as_str()).collect::<Vec<_>>().join(", ")
+        )));
     }
     let sources = plan.schema().columns();
     let projection: Vec<Expr> = target
@@ -105,7 +111,12 @@ fn column_index(table: &Table, schema: &Schema, name: &str) -> Result<usize> {
         .or_else(|| fields.iter().position(|field| field.name().to_lowercase() == name.to_lowercase()))
         .ok_or_else(|| {
             let names = fields.iter().map(|field| field.name().as_str());
-            Error::unknown(Code::UndefinedColumn, format!("table \"{}\" has no column \"{name}\"", providers::full_name(table)), name, names)
+            Error::unknown(
+                Code::UndefinedColumn,
+                format!("table \"{}\" has no column \"{name}\"", providers::full_name(table)),
+                name,
+                names,
+            )
         })
 }
 
@@ -116,8 +127,11 @@ async fn fixed_partitions(planning: &Planning, table: &Table, partition: &[Parti
     for entry in partition {
         let idx = column_index(table, &target, &entry.column)?;
         if !table.partition_columns.iter().any(|column| column.name.to_lowercase() == entry.column.to_lowercase()) {
-            return Err(Error::new(Code::InvalidStatement, format!("\"{}\" is not a partition column of \"{}\"", entry.column, providers::full_name(table)))
-                .hint("PARTITION names the columns of PARTITIONED BY."));
+            return Err(Error::new(
+                Code::InvalidStatement,
+                format!("\"{}\" is not a partition column of \"{}\"", entry.column, providers::full_name(table)),
+            )
+            .hint("PARTITION names the columns of PARTITIONED BY."));
         }
         if let Some(expr) = &entry.value {
             let value = constant(planning, expr)?;
@@ -136,12 +150,9 @@ pub fn constant(planning: &Planning, expr: &sqlparser::ast::Expr) -> Result<Scal
     let not_constant = || Error::new(Code::InvalidStatement, format!("\"{expr}\" is not a constant"));
     let logical = planning.state().create_logical_expr(&expr.to_string(), &schema).map_err(|_| not_constant())?;
     let physical = planning.state().create_physical_expr(logical, &schema).map_err(errors::from_datafusion)?;
-    let batch = RecordBatch::try_new_with_options(
-        Arc::new(Schema::empty()),
-        Vec::new(),
-        &datafusion::arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(1)),
-    )
-    .map_err(errors::from_arrow)?;
+    let batch =
+        RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &RecordBatchOptions::new().with_row_count(Some(1)))
+            .map_err(errors::from_arrow)?;
     match physical.evaluate(&batch).map_err(errors::from_datafusion)? {
         ColumnarValue::Scalar(value) => Ok(value),
         ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).map_err(errors::from_datafusion),
@@ -161,7 +172,11 @@ async fn write_mode(planning: &Planning, table: &Table, insert: &Insert) -> Resu
     let fixed = fixed
         .into_iter()
         .map(|(idx, value)| {
-            let text = if value.is_null() { None } else { Some(value.cast_to(&datafusion::arrow::datatypes::DataType::Utf8).map_or_else(|_| value.to_string(), |text| text.to_string())) };
+            let text = if value.is_null() {
+                None
+            } else {
+                Some(value.cast_to(&DataType::Utf8).map_or_else(|_| value.to_string(), |text| text.to_string()))
+            };
             (target.field(idx).name().clone(), text)
         })
         .collect();
@@ -261,7 +276,8 @@ pub async fn copy(call: &Call<'_>, copy: &CopyTo, values: &[ScalarValue]) -> Res
         .run(async move {
             let plan = bind(planning.query(&copy.source, Some(&values)).await?, &values)?;
             let input = planning.state().create_physical_plan(&plan).await.map_err(errors::from_datafusion)?;
-            let physical = crate::tables::hive::write::copy_plan(planning.engine().storage(), &location, &format, &copy.partitioned_by, input)?;
+            let physical =
+                crate::tables::hive::write::copy_plan(planning.engine().storage(), &location, &format, &copy.partitioned_by, input)?;
             Ok(Runnable { planning, logical: None, physical })
         })
         .await?;
@@ -316,10 +332,18 @@ fn by_name(plan: LogicalPlan, schema: &Schema, table: &Table) -> Result<LogicalP
         }
     }
     if used != schema.fields().len() {
-        let stranger = schema.fields().iter().find(|given| !target.fields().iter().any(|field| field.name().to_lowercase() == given.name().to_lowercase()));
+        let stranger = schema
+            .fields()
+            .iter()
+            .find(|given| !target.fields().iter().any(|field| field.name().to_lowercase() == given.name().to_lowercase()));
         let name = stranger.map_or("", |field| field.name().as_str());
         let known = target.fields().iter().map(|field| field.name().as_str());
-        return Err(Error::unknown(Code::UndefinedColumn, format!("table \"{}\" has no column \"{name}\"", providers::full_name(table)), name, known));
+        return Err(Error::unknown(
+            Code::UndefinedColumn,
+            format!("table \"{}\" has no column \"{name}\"", providers::full_name(table)),
+            name,
+            known,
+        ));
     }
     let plan = LogicalPlanBuilder::from(plan).project(projection).and_then(LogicalPlanBuilder::build).map_err(errors::from_datafusion)?;
     providers::fit(plan, &target)
@@ -329,7 +353,9 @@ fn stream_plan(batches: SendableRecordBatchStream) -> Result<LogicalPlan> {
     let schema = batches.schema();
     let once = Once { schema: Arc::clone(&schema), batches: Mutex::new(Some(batches)) };
     let table = StreamingTable::try_new(schema, vec![Arc::new(once)]).map_err(errors::from_datafusion)?;
-    LogicalPlanBuilder::scan("ingest", provider_as_source(Arc::new(table)), None).and_then(LogicalPlanBuilder::build).map_err(errors::from_datafusion)
+    LogicalPlanBuilder::scan("ingest", provider_as_source(Arc::new(table)), None)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(errors::from_datafusion)
 }
 
 /// A stream that can be read once.

@@ -25,9 +25,8 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::Plan(text) => from_plan(&plain(&text)),
         DataFusionError::Configuration(text) => Error::new(Code::InvalidParameter, plain(&text)),
         DataFusionError::Execution(text) => Error::new(Code::InvalidValue, plain(&text)),
-        DataFusionError::ResourcesExhausted(text) => {
-            Error::new(Code::LimitExceeded, plain(&text)).hint("Select fewer rows or columns, or ask the administrator for more 'limits.memory'.")
-        }
+        DataFusionError::ResourcesExhausted(text) => Error::new(Code::LimitExceeded, plain(&text))
+            .hint("Select fewer rows or columns, or ask the administrator for more 'limits.memory'."),
         DataFusionError::ExecutionJoin(join) if join.is_cancelled() => Error::new(Code::Cancelled, "the query was cancelled"),
         DataFusionError::ExecutionJoin(_) => panicked(),
         DataFusionError::Internal(text) => from_internal(&plain(&text)),
@@ -37,8 +36,7 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
 
 /// What a panic inside a statement is to its user; the log has the rest.
 pub fn panicked() -> Error {
-    Error::internal("the statement ended by a panic in the server; other statements go on")
-        .hint("Please report the statement that did it.")
+    Error::internal("the statement ended by a panic in the server; other statements go on").hint("Please report the statement that did it.")
 }
 
 fn from_shared(error: &DataFusionError) -> Error {
@@ -119,9 +117,8 @@ fn from_schema(error: &SchemaError) -> Error {
             let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
             Error::unknown(Code::UndefinedColumn, format!("column \"{}\" does not exist", field.flat_name()), &field.name, names)
         }
-        SchemaError::AmbiguousReference { field } => {
-            Error::new(Code::InvalidStatement, format!("column \"{}\" is ambiguous", field.name)).hint("Write the table's name or alias before it.")
-        }
+        SchemaError::AmbiguousReference { field } => Error::new(Code::InvalidStatement, format!("column \"{}\" is ambiguous", field.name))
+            .hint("Write the table's name or alias before it."),
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
             Error::new(Code::DuplicateColumn, format!("column \"{name}\" occurs twice")).hint("Give one of them another name with AS.")
         }
@@ -214,9 +211,17 @@ mod tests {
 
     #[test]
     fn engine_errors_get_a_code_and_one_plain_line() {
-        check(DataFusionError::Plan("Invalid function 'foo'.\nDid you mean 'floor'?".into()), Code::UndefinedFunction, "function \"foo\" does not exist");
+        check(
+            DataFusionError::Plan("Invalid function 'foo'.\nDid you mean 'floor'?".into()),
+            Code::UndefinedFunction,
+            "function \"foo\" does not exist",
+        );
         check(ArrowError::DivideByZero.into(), Code::InvalidValue, "division by zero");
         check(DataFusionError::NotImplemented("Unsupported thing".into()), Code::NotSupported, "unsupported thing");
-        check(DataFusionError::Execution("Cast error: Cannot cast string 'x' to value of Int32 type".into()), Code::InvalidValue, "cannot cast string 'x' to value of Int32 type");
+        check(
+            DataFusionError::Execution("Cast error: Cannot cast string 'x' to value of Int32 type".into()),
+            Code::InvalidValue,
+            "cannot cast string 'x' to value of Int32 type",
+        );
     }
 }

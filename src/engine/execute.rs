@@ -47,7 +47,13 @@ fn contains_hash_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// Runs the plan; the stream's batches have the edge types of `schema`. Dropping it cancels the query.
-pub fn stream(engine: &Arc<Engine>, runnable: Runnable, schema: SchemaRef, guard: QueryGuard, timeout: Option<Duration>) -> SendableRecordBatchStream {
+pub fn stream(
+    engine: &Arc<Engine>,
+    runnable: Runnable,
+    schema: SchemaRef,
+    guard: QueryGuard,
+    timeout: Option<Duration>,
+) -> SendableRecordBatchStream {
     let (sender, receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
     let query = Arc::clone(guard.query());
     query.running();
@@ -134,7 +140,8 @@ async fn drive(
     loop {
         let context = task_context(&runnable, &query);
         let plan = Arc::clone(&runnable.physical);
-        let mut stream = edge::edge_stream(execute_stream(Arc::clone(&plan), context).map_err(errors::from_datafusion)?, Arc::clone(&schema));
+        let mut stream =
+            edge::edge_stream(execute_stream(Arc::clone(&plan), context).map_err(errors::from_datafusion)?, Arc::clone(&schema));
         let mut first = true;
         let again = loop {
             match stream.next().await {

@@ -11,7 +11,9 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 pub async fn run(call: &Call<'_>, explain: &Explain) -> Result<Answer> {
     let query = inner_query(&explain.statement, explain.analyze)?.clone();
     if query.n_parameters > 0 {
-        return Err(Error::new(Code::NotSupported, "EXPLAIN of a statement with parameters is not supported").hint("Write the values into it."));
+        return Err(
+            Error::new(Code::NotSupported, "EXPLAIN of a statement with parameters is not supported").hint("Write the values into it.")
+        );
     }
     let planning = call.planning();
     let (analyze, verbose) = (explain.analyze, explain.verbose);
@@ -21,7 +23,10 @@ pub async fn run(call: &Call<'_>, explain: &Explain) -> Result<Answer> {
         .planning_threads()
         .run(async move {
             let plan = planning.query(&query, None).await?;
-            let plan = LogicalPlanBuilder::from(plan).explain(verbose, analyze).and_then(LogicalPlanBuilder::build).map_err(errors::from_datafusion)?;
+            let plan = LogicalPlanBuilder::from(plan)
+                .explain(verbose, analyze)
+                .and_then(LogicalPlanBuilder::build)
+                .map_err(errors::from_datafusion)?;
             Runnable::new(planning, plan).await
         })
         .await?;
@@ -33,9 +38,8 @@ pub async fn run(call: &Call<'_>, explain: &Explain) -> Result<Answer> {
 fn inner_query(statement: &Statement, analyze: bool) -> Result<&QueryStatement> {
     match statement {
         Statement::Query(query) => Ok(query),
-        _ if analyze => {
-            Err(Error::new(Code::NotSupported, "EXPLAIN ANALYZE runs its statement, so it takes queries only").hint("Use EXPLAIN without ANALYZE."))
-        }
+        _ if analyze => Err(Error::new(Code::NotSupported, "EXPLAIN ANALYZE runs its statement, so it takes queries only")
+            .hint("Use EXPLAIN without ANALYZE.")),
         Statement::Insert(insert) => Ok(&insert.source),
         Statement::CopyTo(copy) => Ok(&copy.source),
         Statement::CreateTable(create) => create.query.as_ref().ok_or_else(nothing),

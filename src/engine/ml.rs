@@ -7,7 +7,7 @@ use crate::error::{Code, Error, Result};
 use crate::models::{Evaluation, RecommenderModel};
 use crate::parser::MlCall;
 use datafusion::arrow::datatypes::SchemaRef;
-use futures::StreamExt;
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::ScalarValue;
@@ -16,12 +16,23 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use futures::StreamExt;
 use std::sync::Arc;
 
 /// Functions that later versions will have.
 const LATER: &[&str] = &[
-    "recommend", "predict", "trial_info", "training_info", "feature_info", "feature_importance", "weights", "confusion_matrix", "roc_curve",
-    "explain_predict", "centroids", "global_explain",
+    "recommend",
+    "predict",
+    "trial_info",
+    "training_info",
+    "feature_info",
+    "feature_importance",
+    "weights",
+    "confusion_matrix",
+    "roc_curve",
+    "explain_predict",
+    "centroids",
+    "global_explain",
 ];
 
 /// The table that an `ML.` function stands for. Rows are read when the statement runs, not before.
@@ -67,12 +78,16 @@ async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Opt
 }
 
 /// What the held-out split of the training said; NULL when there was none.
-fn stored(model: &Model) -> Result<datafusion::arrow::record_batch::RecordBatch> {
+fn stored(model: &Model) -> Result<RecordBatch> {
     let version = model.versions.iter().find(|version| version.version == model.default_version);
     let metric = |name: &str| version.and_then(|version| version.metrics.get(name)).copied();
     let count = |name: &str| metric(name).unwrap_or(0.0) as u64;
-    let stored =
-        Evaluation { rmse: metric("rmse"), mae: metric("mae"), rows_eval: count("rows_eval"), rows_eval_dropped: count("rows_eval_dropped") };
+    let stored = Evaluation {
+        rmse: metric("rmse"),
+        mae: metric("mae"),
+        rows_eval: count("rows_eval"),
+        rows_eval_dropped: count("rows_eval_dropped"),
+    };
     stored.to_batch()
 }
 

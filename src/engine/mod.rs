@@ -32,8 +32,8 @@ pub use runtime::EngineLimits;
 pub use session::Session;
 
 use crate::auth::{Passwords, password};
-use crate::config::Secret;
 use crate::catalog::{Catalog, Change, Table, TableKind, User};
+use crate::config::Secret;
 use crate::error::{Code, Error, Result};
 use crate::models::Models;
 use crate::parser::Statement;
@@ -193,14 +193,7 @@ impl Engine {
     /// Completes or removes what a crash left half-done.
     async fn recover(&self) -> Result<()> {
         let snapshot = self.catalog.snapshot();
-        for table in snapshot.tables.values().filter(|table| table.kind == TableKind::External) {
-            // A location may be gone or no longer allowed: that is for the query that reads it to say.
-            if let Ok(location) = self.storage.location(&table.location, crate::storage::Access::Read)
-                && let Err(error) = crate::tables::hive::write::recover_directory(&location.local)
-            {
-                tracing::warn!(table = %providers::full_name(table), %error, "could not complete an interrupted write");
-            }
-        }
+        crate::tables::hive::write::recover(&self.storage).await?;
         let live: std::collections::BTreeSet<&str> = snapshot.tables.values().map(|table| table.id.as_str()).collect();
         for directory in managed_directories(self.storage.warehouse()) {
             let owner = std::fs::read_to_string(directory.join(OWNER_FILE)).unwrap_or_default();
@@ -209,7 +202,8 @@ impl Engine {
                 durable::remove_dir_all(&directory).map_err(|error| durable::io_error("delete", &directory, &error))?;
             }
         }
-        let versions = snapshot.models.values().flat_map(|model| model.versions.iter().map(|version| (model.id.clone(), version.version))).collect();
+        let versions =
+            snapshot.models.values().flat_map(|model| model.versions.iter().map(|version| (model.id.clone(), version.version))).collect();
         let n_swept = self.models.sweep(&versions)?;
         if n_swept > 0 {
             tracing::info!(n_swept, "removed models that no definition names");
@@ -225,7 +219,8 @@ impl Engine {
         let generated = password.is_none();
         let password = password.map_or_else(password::generate, Secret::new);
         let verifiers = self.passwords.set(password.clone()).await?;
-        let user = User { name: "admin".into(), admin: true, argon2: Some(verifiers.argon2), scram: Some(verifiers.scram), created_ms: now_ms() };
+        let user =
+            User { name: "admin".into(), admin: true, argon2: Some(verifiers.argon2), scram: Some(verifiers.scram), created_ms: now_ms() };
         self.catalog.update(move |_| Ok((vec![Change::PutUser(user.clone())], ()))).await?;
         Ok(generated.then(|| password.expose().to_owned()))
     }
@@ -234,7 +229,11 @@ impl Engine {
     pub async fn login(self: &Arc<Self>, user: &str, password: &str, door: Door, peer: &str) -> Result<Arc<Session>> {
         let known = self.catalog.snapshot().users.get(user).cloned();
         // A peer is `address:port`, or an address alone; anything else counts as one place.
-        let address = peer.parse::<SocketAddr>().map(|peer| peer.ip()).or_else(|_| peer.parse::<IpAddr>()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = peer
+            .parse::<SocketAddr>()
+            .map(|peer| peer.ip())
+            .or_else(|_| peer.parse::<IpAddr>())
+            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.passwords.verify(user, known.as_deref(), address, Secret::new(password)).await?;
         Ok(Session::new(Arc::clone(self), user, door))
     }

@@ -58,7 +58,8 @@ impl KnownNames {
             if columns.contains(name) {
                 return Ok(None);
             }
-            let mut hits = columns.iter().filter(|column| column.eq_ignore_ascii_case(name) || column.to_lowercase() == name.to_lowercase());
+            let mut hits =
+                columns.iter().filter(|column| column.eq_ignore_ascii_case(name) || column.to_lowercase() == name.to_lowercase());
             if let Some(hit) = hits.next() {
                 return if hits.next().is_some() { Err(ambiguous(name)) } else { Ok(Some(hit.clone())) };
             }
@@ -75,7 +76,8 @@ impl KnownNames {
 }
 
 fn ambiguous(name: &str) -> Error {
-    Error::new(Code::InvalidStatement, format!("column \"{name}\" is ambiguous: several columns differ only by case")).hint("Write it exactly as the table does.")
+    Error::new(Code::InvalidStatement, format!("column \"{name}\" is ambiguous: several columns differ only by case"))
+        .hint("Write it exactly as the table does.")
 }
 
 /// Collects the names that a query defines itself: aliases of columns and tables, common tables.
@@ -226,7 +228,8 @@ impl Rewriter<'_> {
                 .is_some_and(|columns| columns.contains(FILE_COLUMN)),
             _ => false,
         };
-        let of_tables = select.from.iter().any(|table| has_file(&table.relation) || table.joins.iter().any(|join| has_file(&join.relation)));
+        let of_tables =
+            select.from.iter().any(|table| has_file(&table.relation) || table.joins.iter().any(|join| has_file(&join.relation)));
         if !self.hide_file || !of_tables {
             return;
         }
@@ -305,8 +308,19 @@ impl Rewriter<'_> {
     fn using(&self, operator: &mut sqlparser::ast::JoinOperator) -> ControlFlow<Error> {
         use sqlparser::ast::{JoinConstraint, JoinOperator as J};
         let constraint = match operator {
-            J::Join(c) | J::Inner(c) | J::Left(c) | J::LeftOuter(c) | J::Right(c) | J::RightOuter(c) | J::FullOuter(c) | J::LeftSemi(c)
-            | J::Semi(c) | J::Anti(c) | J::LeftAnti(c) | J::RightSemi(c) | J::RightAnti(c) => c,
+            J::Join(c)
+            | J::Inner(c)
+            | J::Left(c)
+            | J::LeftOuter(c)
+            | J::Right(c)
+            | J::RightOuter(c)
+            | J::FullOuter(c)
+            | J::LeftSemi(c)
+            | J::Semi(c)
+            | J::Anti(c)
+            | J::LeftAnti(c)
+            | J::RightSemi(c)
+            | J::RightAnti(c) => c,
             _ => return ControlFlow::Continue(()),
         };
         if let JoinConstraint::Using(names) = constraint {

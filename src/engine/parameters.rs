@@ -144,7 +144,10 @@ fn literal(scalar: &ScalarValue) -> Result<Value> {
         }
         other if other.data_type().is_numeric() => Value::Number(other.to_string(), false),
         other => {
-            return Err(Error::new(Code::InvalidParameter, format!("a table function cannot take a parameter of type {}", super::types::sql_name(&other.data_type()))));
+            return Err(Error::new(
+                Code::InvalidParameter,
+                format!("a table function cannot take a parameter of type {}", super::types::sql_name(&other.data_type())),
+            ));
         }
     })
 }

@@ -66,7 +66,7 @@ impl Planning {
             current_database: database.to_owned(),
         });
         let (scalars, table_functions) = weir_functions::model_functions(lookup);
-        for function in scalars.into_iter().chain(weir_functions::session_functions(database.to_owned(), user.to_owned())) {
+        for function in scalars.into_iter().chain(weir_functions::session_functions(database, user)) {
             let _ = state.register_udf(Arc::new(function)); // Replaces the function of the same name.
         }
         for (name, function) in table_functions {
@@ -203,7 +203,8 @@ impl Planning {
     /// Plans a view again from its SQL: it sees its tables as they are now.
     async fn view(&self, key: &ObjectKey, view: &View) -> Result<Arc<dyn TableProvider>> {
         if self.views.contains(key) {
-            return Err(Error::new(Code::InvalidStatement, format!("view \"{key}\" reads itself")).hint("Create it again without itself in its query."));
+            return Err(Error::new(Code::InvalidStatement, format!("view \"{key}\" reads itself"))
+                .hint("Create it again without itself in its query."));
         }
         if self.views.len() >= VIEW_DEPTH_MAX {
             return Err(Error::new(Code::LimitExceeded, format!("views are nested more than {VIEW_DEPTH_MAX} deep at \"{key}\"")));
@@ -240,7 +241,8 @@ pub fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan
         return Err(Error::new(Code::InvalidStatement, "the list of column names does not fit the query")
             .detail(format!("The list has {} names, the query {n_columns} columns.", names.len())));
     }
-    let columns: Vec<Expr> = plan.schema().columns().into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    let columns: Vec<Expr> =
+        plan.schema().columns().into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
     LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(errors::from_datafusion)
 }
 
@@ -250,7 +252,9 @@ pub fn object_key(parts: &[String], current: &str) -> Result<ObjectKey> {
         [name] => Ok(ObjectKey::new(current, name)),
         [database, name] => Ok(ObjectKey::new(&database_name(database), name)),
         [catalog, database, name] if catalog.eq_ignore_ascii_case(super::CATALOG) => Ok(ObjectKey::new(&database_name(database), name)),
-        [catalog, _, _] => Err(Error::new(Code::UndefinedDatabase, format!("catalog \"{catalog}\" does not exist")).hint("The one catalog is \"weir\".")),
+        [catalog, _, _] => {
+            Err(Error::new(Code::UndefinedDatabase, format!("catalog \"{catalog}\" does not exist")).hint("The one catalog is \"weir\"."))
+        }
         _ => Err(Error::new(Code::InvalidStatement, format!("the name \"{}\" has more than three parts", parts.join(".")))),
     }
 }
@@ -268,7 +272,12 @@ pub fn is_virtual(database: &str) -> bool {
 
 /// `database "x" does not exist`, with what is near.
 pub fn undefined_database(snapshot: &Snapshot, name: &str) -> Error {
-    Error::unknown(Code::UndefinedDatabase, format!("database \"{name}\" does not exist"), name, snapshot.databases.keys().map(String::as_str))
+    Error::unknown(
+        Code::UndefinedDatabase,
+        format!("database \"{name}\" does not exist"),
+        name,
+        snapshot.databases.keys().map(String::as_str),
+    )
 }
 
 /// Names of tables and views of one database, as written.

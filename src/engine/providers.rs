@@ -120,7 +120,12 @@ pub fn columns(schema: &Schema) -> Vec<Column> {
     schema
         .fields()
         .iter()
-        .map(|field| Column { name: field.name().clone(), sql_type: types::sql_name(field.data_type()), nullable: field.is_nullable(), comment: None })
+        .map(|field| Column {
+            name: field.name().clone(),
+            sql_type: types::sql_name(field.data_type()),
+            nullable: field.is_nullable(),
+            comment: None,
+        })
         .collect()
 }
 

@@ -12,7 +12,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
-use datafusion::physical_plan::{ExecutionPlanProperties, with_new_children_if_necessary};
+use datafusion::physical_plan::{ExecutionPlanProperties, replace_children_if_necessary};
 use datafusion::prelude::SessionConfig;
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -41,7 +41,8 @@ const PLANNING_THREADS_MAX: usize = 8;
 /// The engine's memory pool, disk manager and stores. The spill directory is wiped: it is ours alone.
 pub fn runtime_env(limits: &EngineLimits, storage: &Arc<Storage>) -> Result<Arc<RuntimeEnv>> {
     let directory = &limits.spill_directory;
-    let io = |error: std::io::Error| Error::new(Code::Io, format!("could not prepare the spill directory \"{}\": {error}", directory.display()));
+    let io =
+        |error: std::io::Error| Error::new(Code::Io, format!("could not prepare the spill directory \"{}\": {error}", directory.display()));
     if directory.exists() {
         std::fs::remove_dir_all(directory).map_err(io)?;
     }
@@ -91,6 +92,9 @@ pub fn base_state(limits: &EngineLimits, runtime: Arc<RuntimeEnv>) -> Result<Ses
         .with_physical_optimizer_rule(Arc::new(SingleNestedLoopJoin))
         .build();
     weir_functions::register_all(&mut state).map_err(super::errors::from_datafusion)?;
+    for (name, function) in weir_functions::table_functions() {
+        state.register_udtf(name, function);
+    }
     Ok(state)
 }
 
@@ -113,7 +117,7 @@ impl PhysicalOptimizerRule for SingleNestedLoopJoin {
                     _ => Arc::new(CoalescePartitionsExec::new(Arc::clone(child))) as Arc<dyn ExecutionPlan>,
                 })
                 .collect();
-            Ok(Transformed::yes(with_new_children_if_necessary(plan, children)?))
+            Ok(Transformed::yes(replace_children_if_necessary(plan, children)?))
         })
         .map(|transformed| transformed.data)
     }
@@ -144,7 +148,8 @@ impl PlanningThreads {
     ///
     /// A future that does not end in time is left alone on its thread: planning cannot be interrupted.
     pub async fn run<T: Send + 'static>(&self, future: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::new(Code::Unavailable, "the server is shutting down"))?;
+        let permit =
+            Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::new(Code::Unavailable, "the server is shutting down"))?;
         let runtime = tokio::runtime::Handle::current();
         let (answer, answered) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()

@@ -33,7 +33,14 @@ struct SessionValues {
 impl Session {
     pub(super) fn new(engine: Arc<Engine>, user: &str, door: Door) -> Arc<Self> {
         let values = SessionValues { database: "public".into(), settings: Settings::default() };
-        Arc::new(Self { id: uuid::Uuid::new_v4().to_string(), user: user.to_owned(), door, engine, state: Mutex::new(values), _open: metrics::SESSIONS_OPEN.enter() })
+        Arc::new(Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            user: user.to_owned(),
+            door,
+            engine,
+            state: Mutex::new(values),
+            _open: metrics::SESSIONS_OPEN.enter(),
+        })
     }
 
     /// A random id, shown in `system.queries`.
@@ -115,7 +122,8 @@ impl Session {
         batches: SendableRecordBatchStream,
     ) -> Result<i64> {
         if temporary {
-            return Err(Error::new(Code::NotSupported, "temporary tables are not supported yet").hint("Ingest into a table and drop it afterwards."));
+            return Err(Error::new(Code::NotSupported, "temporary tables are not supported yet")
+                .hint("Ingest into a table and drop it afterwards."));
         }
         let user = self.current_user()?;
         crate::auth::check(&user, crate::auth::Action::Insert, "tables")?;
@@ -153,7 +161,8 @@ impl Session {
     pub fn system_tables(&self) -> Vec<(String, String)> {
         let ours = super::system::TABLES.iter().map(|table| ("system".to_owned(), table.name.to_owned()));
         let schema = super::information_schema::InformationSchema::new(self.snapshot());
-        let standard = datafusion::catalog::SchemaProvider::table_names(&schema).into_iter().map(|name| ("information_schema".to_owned(), name));
+        let standard =
+            datafusion::catalog::SchemaProvider::table_names(&schema).into_iter().map(|name| ("information_schema".to_owned(), name));
         ours.chain(standard).collect()
     }
 

@@ -3,6 +3,7 @@
 //! Everything that touches memory, paths or parallelism is the administrator's, in the configuration.
 
 use crate::error::{Code, Error, Result};
+use datafusion::arrow::array::timezone::Tz;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,16 +22,40 @@ pub struct Setting {
 /// The allow-list.
 pub static SETTINGS: &[Setting] = &[
     Setting { name: "application_name", default: "", help: "name of the client in system.queries", check: short_text },
-    Setting { name: "statement_timeout", default: "0", help: "longest run of a statement: '30 s', '5 min', milliseconds as a bare number, 0 = the server's limit", check: duration },
+    Setting {
+        name: "statement_timeout",
+        default: "0",
+        help: "longest run of a statement: '30 s', '5 min', milliseconds as a bare number, 0 = the server's limit",
+        check: duration,
+    },
     Setting { name: "timezone", default: "UTC", help: "time zone of now() and of casts from text with a zone", check: time_zone },
 ];
 
 /// Settings of PostgreSQL that its clients send on connect. They are accepted and change nothing.
 static ACCEPTED: &[&str] = &[
-    "bytea_output", "client_encoding", "client_min_messages", "datestyle", "default_transaction_isolation", "default_transaction_read_only",
-    "extra_float_digits", "idle_in_transaction_session_timeout", "intervalstyle", "lc_messages", "lc_monetary", "lc_numeric", "lc_time",
-    "lock_timeout", "session_authorization", "standard_conforming_strings", "synchronous_commit", "transaction_isolation", "row_security",
-    "server_version", "server_encoding", "integer_datetimes", "max_identifier_length",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "datestyle",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "intervalstyle",
+    "lc_messages",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "lock_timeout",
+    "session_authorization",
+    "standard_conforming_strings",
+    "synchronous_commit",
+    "transaction_isolation",
+    "row_security",
+    "server_version",
+    "server_encoding",
+    "integer_datetimes",
+    "max_identifier_length",
 ];
 
 /// The settings of one session: only what differs from the defaults.
@@ -85,7 +110,9 @@ impl Settings {
     pub fn all(&self) -> Vec<(&'static str, String, &'static str)> {
         SETTINGS
             .iter()
-            .map(|setting| (setting.name, self.changed.get(setting.name).cloned().unwrap_or_else(|| setting.default.to_owned()), setting.help))
+            .map(|setting| {
+                (setting.name, self.changed.get(setting.name).cloned().unwrap_or_else(|| setting.default.to_owned()), setting.help)
+            })
             .collect()
     }
 
@@ -112,9 +139,15 @@ fn accepted(name: &str) -> bool {
 
 fn unknown(name: &str) -> Error {
     if name.to_lowercase().starts_with("datafusion.") || name.to_lowercase().starts_with("runtime.") {
-        return Error::new(Code::Forbidden, format!("setting \"{name}\" is the administrator's")).hint("SHOW ALL lists what a session may set.");
+        return Error::new(Code::Forbidden, format!("setting \"{name}\" is the administrator's"))
+            .hint("SHOW ALL lists what a session may set.");
     }
-    let error = Error::unknown(Code::InvalidParameter, format!("setting \"{name}\" does not exist"), name, SETTINGS.iter().map(|setting| setting.name));
+    let error = Error::unknown(
+        Code::InvalidParameter,
+        format!("setting \"{name}\" does not exist"),
+        name,
+        SETTINGS.iter().map(|setting| setting.name),
+    );
     if error.hint.is_none() { error.hint("SHOW ALL lists what a session may set.") } else { error }
 }
 
@@ -134,7 +167,7 @@ fn time_zone(value: &str) -> Result<String, String> {
     if value.eq_ignore_ascii_case("default") {
         return Ok("UTC".into());
     }
-    match value.parse::<datafusion::arrow::array::timezone::Tz>() {
+    match value.parse::<Tz>() {
         Ok(_) => Ok(value.to_owned()),
         Err(_) => Err("Write a name such as 'Europe/Paris', or an offset such as '+02:00'.".into()),
     }

@@ -109,7 +109,12 @@ async fn show_rows(call: &Call<'_>, show: &Show) -> Result<Vec<Row>> {
             columns
                 .into_iter()
                 .map(|column| {
-                    vec![Some(column.name), Some(column.sql_type), Some(if column.nullable { "YES" } else { "NO" }.to_owned()), column.comment]
+                    vec![
+                        Some(column.name),
+                        Some(column.sql_type),
+                        Some(if column.nullable { "YES" } else { "NO" }.to_owned()),
+                        column.comment,
+                    ]
                 })
                 .collect()
         }
@@ -158,7 +163,9 @@ async fn show_rows(call: &Call<'_>, show: &Show) -> Result<Vec<Row>> {
             .map(|(name, signature, help)| row([&name, &signature, &help]))
             .collect(),
         Show::Setting { name: Some(name) } => vec![vec![Some(setting(call, name)?)]],
-        Show::Setting { name: None } => call.session.settings().all().into_iter().map(|(name, value, help)| row([name, &value, help])).collect(),
+        Show::Setting { name: None } => {
+            call.session.settings().all().into_iter().map(|(name, value, help)| row([name, &value, help])).collect()
+        }
         Show::TblProperties { name } => {
             let table = dml::writable_table(&planning, &name.0)?;
             table.properties.iter().map(|(key, value)| row([key, value])).collect()
@@ -284,7 +291,11 @@ async fn describe(call: &Call<'_>, target: &DescribeTarget, formatted: bool) -> 
                 .run(async move { Ok(planning.query(&query, None).await?.schema().as_arrow().clone()) })
                 .await?;
             let schema = edge::edge_schema(&schema);
-            Ok(schema.fields().iter().map(|field| vec![Some(field.name().clone()), Some(types::sql_name(field.data_type())), None]).collect())
+            Ok(schema
+                .fields()
+                .iter()
+                .map(|field| vec![Some(field.name().clone()), Some(types::sql_name(field.data_type())), None])
+                .collect())
         }
         DescribeTarget::Model(name) => {
             let key = planning.key(&name.0)?;

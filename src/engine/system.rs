@@ -141,8 +141,16 @@ fn model_version_rows(planning: &Planning, _user: &User) -> Result<RecordBatch> 
         ("database_name", texts(versions.iter().map(|(model, _)| Some(model.database.clone())))),
         ("model_name", texts(versions.iter().map(|(model, _)| Some(model.name.clone())))),
         ("version", Arc::new(versions.iter().map(|(_, version)| Some(version.version as i64)).collect::<Int64Array>()) as ArrayRef),
-        ("is_default", Arc::new(versions.iter().map(|(model, version)| Some(model.default_version == version.version)).collect::<BooleanArray>()) as ArrayRef),
-        ("trained", Arc::new(versions.iter().map(|(_, version)| Some(version.trained_ms * 1000)).collect::<TimestampMicrosecondArray>()) as ArrayRef),
+        (
+            "is_default",
+            Arc::new(versions.iter().map(|(model, version)| Some(model.default_version == version.version)).collect::<BooleanArray>())
+                as ArrayRef,
+        ),
+        (
+            "trained",
+            Arc::new(versions.iter().map(|(_, version)| Some(version.trained_ms * 1000)).collect::<TimestampMicrosecondArray>())
+                as ArrayRef,
+        ),
         ("train_seconds", Arc::new(versions.iter().map(|(_, version)| Some(version.train_seconds)).collect::<Float64Array>()) as ArrayRef),
         ("metrics", texts(versions.iter().map(|(_, version)| Some(json(&version.metrics))))),
         ("parameters", texts(versions.iter().map(|(_, version)| Some(json(&version.parameters))))),

@@ -16,13 +16,6 @@ impl Location {
             Ok(_) => (full, None),
             Err(_) => split_glob(roots, &full),
         };
-        if let Some(glob) = &glob {
-            Pattern::parse(glob)?;
-            if access == Access::Write {
-                return Err(Error::new(Code::InvalidParameter, format!("location \"{text}\" is a pattern, it cannot be written to"))
-                    .hint("Name one file or one directory."));
-            }
-        }
         let local = roots.check(&base, access, text)?;
         if access == Access::Write {
             refuse_warehouse(roots, &local)?;
@@ -38,6 +31,13 @@ impl Location {
             }
             Ok(_) => false,
         };
+        if let Some(glob) = &glob {
+            Pattern::parse(glob)?;
+            if access == Access::Write {
+                return Err(Error::new(Code::InvalidParameter, format!("location \"{text}\" is a pattern, it cannot be written to"))
+                    .hint("Name one file or one directory."));
+            }
+        }
         Ok(Self { text: text.to_owned(), path: store_path(&local)?, local, glob, is_directory })
     }
 }

@@ -96,7 +96,13 @@ async fn run(file: &Path) -> Result<(), String> {
     runner.set_var("MOVIELENS".into(), test_data("ml-latest-small").to_string_lossy().into_owned());
     let result = if std::env::var_os("WEIR_SLT_UPDATE").is_some() {
         runner
-            .update_test_file(file, "\t", sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator)
+            .update_test_file(
+                file,
+                "\t",
+                sqllogictest::default_validator,
+                sqllogictest::default_normalizer,
+                sqllogictest::default_column_validator,
+            )
             .await
             .map_err(|error| error.to_string())
     } else {

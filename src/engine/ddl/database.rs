@@ -17,8 +17,12 @@ pub async fn create(call: &Call<'_>, name: &str, if_not_exists: bool, location: 
     if planning::is_virtual(&key) || name.is_empty() || name.contains(['/', '\\', '\0']) || name.starts_with('.') {
         return Err(Error::new(Code::InvalidStatement, format!("a database cannot be named \"{name}\"")));
     }
-    let database =
-        Database { name: name.to_owned(), location: location.map(str::to_owned), comment: comment.map(str::to_owned), created_ms: now_ms() };
+    let database = Database {
+        name: name.to_owned(),
+        location: location.map(str::to_owned),
+        comment: comment.map(str::to_owned),
+        created_ms: now_ms(),
+    };
     engine
         .catalog()
         .update(move |snapshot| match snapshot.databases.contains_key(&key) {
@@ -42,7 +46,8 @@ pub async fn drop(call: &Call<'_>, name: &str, if_exists: bool, cascade: bool) -
             if !snapshot.databases.contains_key(&key) {
                 return if if_exists { Ok((Vec::new(), Vec::new())) } else { Err(planning::undefined_database(snapshot, name)) };
             }
-            let tables: Vec<_> = snapshot.tables.iter().filter(|(table, _)| table.database == key).map(|(_, table)| table.clone()).collect();
+            let tables: Vec<_> =
+                snapshot.tables.iter().filter(|(table, _)| table.database == key).map(|(_, table)| table.clone()).collect();
             let mut changes: Vec<Change> = Vec::new();
             changes.extend(snapshot.tables.keys().filter(|table| table.database == key).cloned().map(Change::DropTable));
             changes.extend(snapshot.views.keys().filter(|view| view.database == key).cloned().map(Change::DropView));

@@ -28,7 +28,9 @@ pub async fn run(call: &Call<'_>, statement: &Statement) -> Result<()> {
         Statement::DropView { name, if_exists } => view::drop(call, name, *if_exists).await,
         Statement::CreateModel(create) => model::create(call, create).await,
         Statement::DropModel { name, if_exists } => model::drop(call, name, *if_exists).await,
-        Statement::CreateUser { name, if_not_exists, password, admin } => user::create(call, name, *if_not_exists, password.as_ref(), *admin).await,
+        Statement::CreateUser { name, if_not_exists, password, admin } => {
+            user::create(call, name, *if_not_exists, password.as_ref(), *admin).await
+        }
         Statement::AlterUser { name, password, admin } => user::alter(call, name, password.as_ref(), *admin).await,
         Statement::DropUser { name, if_exists } => user::drop(call, name, *if_exists).await,
         Statement::CreateSecret { name, if_not_exists, source } => user::create_secret(call, name, *if_not_exists, source).await,
@@ -44,19 +46,28 @@ pub async fn run(call: &Call<'_>, statement: &Statement) -> Result<()> {
         Statement::MsckRepair { name } | Statement::RefreshTable { name } | Statement::AnalyzeTable { name } => exists(call, name),
         Statement::KillQuery { id } => match call.session.cancel(id)? {
             true => Ok(()),
-            false => Err(Error::new(Code::UndefinedObject, format!("query \"{id}\" is not running")).hint("SHOW PROCESSLIST lists what runs.")),
+            false => {
+                Err(Error::new(Code::UndefinedObject, format!("query \"{id}\" is not running")).hint("SHOW PROCESSLIST lists what runs."))
+            }
         },
         Statement::Transaction(_) => Ok(()), // Every statement commits by itself.
-        Statement::Query(_) | Statement::Explain(_) | Statement::Insert(_) | Statement::CopyTo(_) | Statement::Show(_) | Statement::Describe { .. } => {
-            Err(Error::internal("a statement with rows came to the definitions"))
-        }
+        Statement::Query(_)
+        | Statement::Explain(_)
+        | Statement::Insert(_)
+        | Statement::CopyTo(_)
+        | Statement::Show(_)
+        | Statement::Describe { .. } => Err(Error::internal("a statement with rows came to the definitions")),
     }
 }
 
 fn set(call: &Call<'_>, name: &str, value: Option<&str>) -> Result<()> {
     // PostgreSQL's and JDBC's ways to say USE.
     if ["search_path", "schema", "current_schema"].iter().any(|known| known.eq_ignore_ascii_case(name)) {
-        let first = value.unwrap_or("public").split(',').map(|part| part.trim().trim_matches('"')).find(|part| !part.is_empty() && *part != "$user");
+        let first = value
+            .unwrap_or("public")
+            .split(',')
+            .map(|part| part.trim().trim_matches('"'))
+            .find(|part| !part.is_empty() && *part != "$user");
         return call.session.set_current_database(first.unwrap_or("public"));
     }
     call.session.change_settings(|settings| settings.set(name, value))

@@ -2,8 +2,8 @@
 
 use crate::catalog::{Change, Model, ModelVersion, ObjectKey, Snapshot};
 use crate::engine::dispatch::Call;
-use crate::engine::queries::now_ms;
 use crate::engine::execute::{Runnable, task_context};
+use crate::engine::queries::now_ms;
 use crate::engine::{dml, errors};
 use crate::error::{Code, Error, Result};
 use crate::models::{self, ModelOption, ModelOptions, TrainSpec};
@@ -90,7 +90,14 @@ async fn train(call: &Call<'_>, runnable: Runnable, spec: TrainSpec) -> Result<m
 }
 
 /// Puts the new version into the catalog in one change; returns the versions that it pushes out.
-async fn publish(call: &Call<'_>, create: &CreateModel, key: &ObjectKey, id: &str, version: ModelVersion, model_type: &str) -> Result<Vec<u64>> {
+async fn publish(
+    call: &Call<'_>,
+    create: &CreateModel,
+    key: &ObjectKey,
+    id: &str,
+    version: ModelVersion,
+    model_type: &str,
+) -> Result<Vec<u64>> {
     let query = create.query.as_ref().map(|query| query.text.clone()).unwrap_or_default();
     let options: Vec<(String, String)> = create.options.iter().map(|option| (option.key.clone(), option_text(&option.value))).collect();
     call.session
@@ -104,7 +111,8 @@ async fn publish(call: &Call<'_>, create: &CreateModel, key: &ObjectKey, id: &st
                 None => Vec::new(),
             };
             if versions.iter().any(|known| known.version == version.version) {
-                return Err(Error::new(Code::Conflict, format!("model \"{key}\" was trained by another statement meanwhile")).hint("Train it again."));
+                return Err(Error::new(Code::Conflict, format!("model \"{key}\" was trained by another statement meanwhile"))
+                    .hint("Train it again."));
             }
             versions.push(version.clone());
             let n_dropped = versions.len().saturating_sub(VERSIONS_KEPT);
@@ -146,7 +154,8 @@ pub async fn drop(call: &Call<'_>, name: &ObjectName, if_exists: bool) -> Result
 
 /// `model "x" does not exist`, with what is near.
 pub fn undefined(snapshot: &Snapshot, key: &ObjectKey) -> Error {
-    let near: Vec<&str> = snapshot.models.iter().filter(|(known, _)| known.database == key.database).map(|(_, model)| model.name.as_str()).collect();
+    let near: Vec<&str> =
+        snapshot.models.iter().filter(|(known, _)| known.database == key.database).map(|(_, model)| model.name.as_str()).collect();
     Error::unknown(Code::UndefinedObject, format!("model \"{key}\" does not exist"), &key.name, near)
 }
 
@@ -155,7 +164,8 @@ fn exists(key: &ObjectKey) -> Error {
 }
 
 fn model_option(option: &SqlOption) -> Result<ModelOption> {
-    value(&option.value).ok_or_else(|| Error::new(Code::InvalidParameter, format!("option \"{}\" of a model cannot be a secret", option.key)))
+    value(&option.value)
+        .ok_or_else(|| Error::new(Code::InvalidParameter, format!("option \"{}\" of a model cannot be a secret", option.key)))
 }
 
 fn value(given: &OptionValue) -> Option<ModelOption> {

@@ -12,7 +12,7 @@ use crate::storage::{Access, durable};
 use crate::tables::WriteMode;
 use crate::tables::hive::{Format, HiveTable};
 use crate::tables::managed::storable_schema;
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,7 +42,9 @@ pub async fn create(call: &Call<'_>, create: &CreateTable) -> Result<()> {
             .hint("Managed tables are Parquet with a Delta log; use CREATE EXTERNAL TABLE .. LOCATION for other formats."));
     }
     if create.location.is_some() {
-        return Err(Error::new(Code::NotSupported, "a managed table has no LOCATION").hint("Use CREATE EXTERNAL TABLE, or leave LOCATION out."));
+        return Err(
+            Error::new(Code::NotSupported, "a managed table has no LOCATION").hint("Use CREATE EXTERNAL TABLE, or leave LOCATION out.")
+        );
     }
     managed_table(call, planning, create, &key).await
 }
@@ -138,14 +140,24 @@ fn partition_columns(create: &CreateTable, columns: &mut Vec<Column>) -> Result<
         let position = columns.iter().position(|column| column.name.eq_ignore_ascii_case(&wanted.name));
         match (&wanted.type_text, position) {
             (Some(_), Some(_)) => {
-                return Err(Error::new(Code::DuplicateColumn, format!("column \"{}\" is both a column and a partition column", wanted.name))
-                    .hint("Declare it once, in PARTITIONED BY."));
+                return Err(Error::new(
+                    Code::DuplicateColumn,
+                    format!("column \"{}\" is both a column and a partition column", wanted.name),
+                )
+                .hint("Declare it once, in PARTITIONED BY."));
             }
             (Some(sql_type), None) => {
-                partitions.push(Column { name: wanted.name.clone(), sql_type: sql_type.clone(), nullable: true, comment: wanted.comment.clone() });
+                partitions.push(Column {
+                    name: wanted.name.clone(),
+                    sql_type: sql_type.clone(),
+                    nullable: true,
+                    comment: wanted.comment.clone(),
+                });
             }
             (None, Some(position)) => partitions.push(columns.remove(position)),
-            (None, None) => return Err(Error::new(Code::UndefinedColumn, format!("partition column \"{}\" is not a column of the table", wanted.name))),
+            (None, None) => {
+                return Err(Error::new(Code::UndefinedColumn, format!("partition column \"{}\" is not a column of the table", wanted.name)));
+            }
         }
     }
     Ok(partitions)
@@ -179,7 +191,7 @@ fn declared(column: &ColumnDef) -> Column {
     Column { name: column.name.clone(), sql_type: column.type_text.clone(), nullable: column.nullable, comment: column.comment.clone() }
 }
 
-fn column_of(field: &datafusion::arrow::datatypes::Field) -> Column {
+fn column_of(field: &Field) -> Column {
     Column { name: field.name().clone(), sql_type: crate::engine::types::sql_name(field.data_type()), nullable: true, comment: None }
 }
 
@@ -227,7 +239,8 @@ async fn managed_table(call: &Call<'_>, planning: Planning, create: &CreateTable
         Some(query) => {
             let (query, planning) = (query.clone(), planning.clone());
             let plan = call.session.engine().planning_threads().run(async move { planning.query(&query, None).await }).await?;
-            let schema = if create.columns.is_empty() { storable_schema(plan.schema().as_arrow())? } else { managed_schema(create, &mut table)? };
+            let schema =
+                if create.columns.is_empty() { storable_schema(plan.schema().as_arrow())? } else { managed_schema(create, &mut table)? };
             let (n_query, n_table) = (plan.schema().fields().len(), schema.fields().len());
             if n_query != n_table {
                 return Err(Error::new(Code::InvalidStatement, format!("the query has {n_query} columns, the table declares {n_table}")));
@@ -246,7 +259,12 @@ async fn managed_table(call: &Call<'_>, planning: Planning, create: &CreateTable
 fn managed_schema(create: &CreateTable, table: &mut Table) -> Result<Arc<Schema>> {
     for wanted in create.partitioned_by.iter() {
         if let Some(sql_type) = &wanted.type_text {
-            table.columns.push(Column { name: wanted.name.clone(), sql_type: sql_type.clone(), nullable: true, comment: wanted.comment.clone() });
+            table.columns.push(Column {
+                name: wanted.name.clone(),
+                sql_type: sql_type.clone(),
+                nullable: true,
+                comment: wanted.comment.clone(),
+            });
         }
     }
     storable_schema(&*providers::schema(&table.columns)?)
@@ -259,7 +277,12 @@ fn managed_partitions(create: &CreateTable, table: &Table) -> Result<Vec<Column>
         .map(|wanted| {
             table.columns.iter().find(|column| column.name.eq_ignore_ascii_case(&wanted.name)).cloned().ok_or_else(|| {
                 let known = table.columns.iter().map(|column| column.name.as_str());
-                Error::unknown(Code::UndefinedColumn, format!("partition column \"{}\" is not a column of the table", wanted.name), &wanted.name, known)
+                Error::unknown(
+                    Code::UndefinedColumn,
+                    format!("partition column \"{}\" is not a column of the table", wanted.name),
+                    &wanted.name,
+                    known,
+                )
             })
         })
         .collect()
@@ -289,7 +312,8 @@ async fn create_managed(
 ) -> Result<i64> {
     let engine = Arc::clone(call.session.engine());
     let short = table.id.split('-').next().unwrap_or_default().to_owned();
-    let directory = engine.storage().warehouse().join(directory_name(&table.database)).join(format!("{}-{short}", directory_name(&table.name)));
+    let directory =
+        engine.storage().warehouse().join(directory_name(&table.database)).join(format!("{}-{short}", directory_name(&table.name)));
     table.location = directory.to_string_lossy().into_owned();
     let partitions: Vec<String> = table.partition_columns.iter().map(|column| column.name.clone()).collect();
     let name = providers::full_name(&table);
@@ -386,9 +410,11 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
                     table.properties.retain(|(known, _)| known != key);
                     table.properties.push((key.clone(), value.clone()));
                 }
-                Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table)).map(|_| ()).or_else(|error| {
-                    if table.kind == TableKind::Managed { Ok(()) } else { Err(error) }
-                })
+                Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table)).map(|_| ()).or_else(
+                    |error| {
+                        if table.kind == TableKind::Managed { Ok(()) } else { Err(error) }
+                    },
+                )
             })
             .await
         }
@@ -437,10 +463,16 @@ async fn add_columns(call: &Call<'_>, table: &Table, columns: &[ColumnDef]) -> R
     change(call, table, move |table| {
         for column in &columns {
             if table.columns.iter().chain(&table.partition_columns).any(|known| known.name.eq_ignore_ascii_case(&column.name)) {
-                return Err(Error::new(Code::DuplicateColumn, format!("table \"{}\" has a column \"{}\" already", table.name, column.name)));
+                return Err(Error::new(
+                    Code::DuplicateColumn,
+                    format!("table \"{}\" has a column \"{}\" already", table.name, column.name),
+                ));
             }
             if !column.nullable {
-                return Err(Error::new(Code::InvalidStatement, format!("a new column \"{}\" cannot be NOT NULL: old files do not have it", column.name)));
+                return Err(Error::new(
+                    Code::InvalidStatement,
+                    format!("a new column \"{}\" cannot be NOT NULL: old files do not have it", column.name),
+                ));
             }
             table.columns.push(column.clone());
         }
@@ -466,25 +498,39 @@ async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut Table) -> Res
 /// `dt=2026-01-01/country=fr`, in the order of the table's partition columns.
 async fn partition_path(planning: &Planning, table: &Table, values: &[PartitionValue]) -> Result<String> {
     if table.kind == TableKind::Managed {
-        return Err(Error::new(Code::NotSupported, "partitions of a managed table follow its rows").hint("Use INSERT OVERWRITE .. PARTITION."));
+        return Err(
+            Error::new(Code::NotSupported, "partitions of a managed table follow its rows").hint("Use INSERT OVERWRITE .. PARTITION.")
+        );
     }
-    let mut path = Vec::new();
-    for column in &table.partition_columns {
-        let value = values.iter().find(|value| value.column.eq_ignore_ascii_case(&column.name)).and_then(|value| value.value.as_ref());
+    let hive = providers::hive(planning.engine(), table)?;
+    let mut scalars = Vec::new();
+    for field in &hive.def.partition_columns {
+        let value = values.iter().find(|value| value.column.eq_ignore_ascii_case(field.name())).and_then(|value| value.value.as_ref());
         let Some(expr) = value else {
-            return Err(Error::new(Code::InvalidStatement, format!("the partition of \"{}\" needs a value for \"{}\"", table.name, column.name)));
+            return Err(Error::new(
+                Code::InvalidStatement,
+                format!("the partition of \"{}\" needs a value for \"{}\"", table.name, field.name()),
+            ));
         };
-        let scalar = dml::constant(planning, expr)?;
-        let text = if scalar.is_null() { None } else { Some(scalar.to_string()) };
-        path.push(crate::tables::hive::write::partition_segment(&column.name, text.as_deref()));
+        scalars.push(dml::constant(planning, expr)?.cast_to(field.data_type()).map_err(errors::from_datafusion)?);
     }
     if values.len() != table.partition_columns.len() {
-        return Err(Error::new(Code::InvalidStatement, format!("table \"{}\" has {} partition columns", table.name, table.partition_columns.len())));
+        return Err(Error::new(
+            Code::InvalidStatement,
+            format!("table \"{}\" has {} partition columns", table.name, table.partition_columns.len()),
+        ));
     }
-    Ok(path.join("/"))
+    Ok(hive.partition_text(&scalars))
 }
 
-async fn add_partition(call: &Call<'_>, planning: &Planning, table: &Table, values: &[PartitionValue], location: Option<&str>, if_not_exists: bool) -> Result<()> {
+async fn add_partition(
+    call: &Call<'_>,
+    planning: &Planning,
+    table: &Table,
+    values: &[PartitionValue],
+    location: Option<&str>,
+    if_not_exists: bool,
+) -> Result<()> {
     let path = partition_path(planning, table, values).await?;
     let engine = call.session.engine();
     match location {
@@ -497,7 +543,8 @@ async fn add_partition(call: &Call<'_>, planning: &Planning, table: &Table, valu
             engine.storage().location(location, Access::Read)?;
             change(call, table, |table| {
                 if table.partition_locations.contains_key(&path) && !if_not_exists {
-                    return Err(Error::new(Code::DuplicateObject, format!("partition \"{path}\" of \"{}\" already exists", table.name)).hint("Add IF NOT EXISTS."));
+                    return Err(Error::new(Code::DuplicateObject, format!("partition \"{path}\" of \"{}\" already exists", table.name))
+                        .hint("Add IF NOT EXISTS."));
                 }
                 table.partition_locations.entry(path.clone()).or_insert_with(|| location.to_owned());
                 Ok(())
@@ -513,8 +560,10 @@ async fn drop_partition(call: &Call<'_>, planning: &Planning, table: &Table, val
     change(call, table, |table| match table.partition_locations.remove(&path) {
         Some(_) => Ok(()),
         None if if_exists => Ok(()),
-        None => Err(Error::new(Code::NotSupported, format!("partition \"{path}\" is a directory of the external table \"{}\"", table.name))
-            .hint("External tables never delete files: remove the directory, or INSERT OVERWRITE the partition.")),
+        None => {
+            Err(Error::new(Code::NotSupported, format!("partition \"{path}\" is a directory of the external table \"{}\"", table.name))
+                .hint("External tables never delete files: remove the directory, or INSERT OVERWRITE the partition."))
+        }
     })
     .await
 }

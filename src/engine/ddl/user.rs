@@ -18,7 +18,9 @@ pub async fn create(call: &Call<'_>, name: &str, if_not_exists: bool, password: 
         .catalog()
         .update(move |snapshot| match snapshot.users.contains_key(name) {
             true if if_not_exists => Ok((Vec::new(), ())),
-            true => Err(Error::new(Code::DuplicateObject, format!("user \"{name}\" already exists")).hint("ALTER USER changes its password.")),
+            true => {
+                Err(Error::new(Code::DuplicateObject, format!("user \"{name}\" already exists")).hint("ALTER USER changes its password."))
+            }
             false => Ok((vec![Change::PutUser(user.clone())], ())),
         })
         .await
@@ -71,7 +73,8 @@ pub async fn drop(call: &Call<'_>, name: &str, if_exists: bool) -> Result<()> {
 fn last_administrator(snapshot: &crate::catalog::Snapshot, name: &str, stays: bool) -> Result<()> {
     let other = snapshot.users.values().any(|user| user.admin && user.name != name);
     if !stays && !other {
-        return Err(Error::new(Code::WrongObject, format!("user \"{name}\" is the last administrator")).hint("Make another user an administrator first."));
+        return Err(Error::new(Code::WrongObject, format!("user \"{name}\" is the last administrator"))
+            .hint("Make another user an administrator first."));
     }
     Ok(())
 }
@@ -90,7 +93,8 @@ pub async fn create_secret(call: &Call<'_>, name: &str, if_not_exists: bool, sou
             SecretSource::Env(variable.clone())
         }
         parser::SecretSource::File(path) => {
-            std::fs::metadata(path).map_err(|error| Error::new(Code::Io, format!("could not read the file of secret \"{name}\": {}", error.kind())))?;
+            std::fs::metadata(path)
+                .map_err(|error| Error::new(Code::Io, format!("could not read the file of secret \"{name}\": {}", error.kind())))?;
             SecretSource::File(path.clone())
         }
     };

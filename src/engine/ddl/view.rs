@@ -15,7 +15,14 @@ pub struct Flags {
 }
 
 /// Runs CREATE VIEW: the query must plan now.
-pub async fn create(call: &Call<'_>, name: &ObjectName, flags: Flags, columns: &[String], comment: Option<&str>, query: &QueryStatement) -> Result<()> {
+pub async fn create(
+    call: &Call<'_>,
+    name: &ObjectName,
+    flags: Flags,
+    columns: &[String],
+    comment: Option<&str>,
+    query: &QueryStatement,
+) -> Result<()> {
     let planning = call.planning();
     let key = planning.key(&name.0)?;
     super::table::check_database(planning.snapshot(), &key.database)?;
@@ -39,7 +46,8 @@ pub async fn create(call: &Call<'_>, name: &ObjectName, flags: Flags, columns: &
         .await?;
     let mut seen = std::collections::BTreeSet::new();
     if let Some(twice) = schema.fields().iter().find(|field| !seen.insert(field.name().clone())) {
-        return Err(Error::new(Code::DuplicateColumn, format!("column \"{}\" occurs twice in the view", twice.name())).hint("Give one of them another name with AS."));
+        return Err(Error::new(Code::DuplicateColumn, format!("column \"{}\" occurs twice in the view", twice.name()))
+            .hint("Give one of them another name with AS."));
     }
     let view = View {
         database: key.database.clone(),
@@ -60,9 +68,8 @@ pub async fn create(call: &Call<'_>, name: &ObjectName, flags: Flags, columns: &
             }
             match snapshot.views.contains_key(&key) {
                 true if flags.if_not_exists => Ok((Vec::new(), ())),
-                true if !flags.or_replace => {
-                    Err(Error::new(Code::DuplicateTable, format!("view \"{key}\" already exists")).hint("Use CREATE OR REPLACE VIEW, or drop it first."))
-                }
+                true if !flags.or_replace => Err(Error::new(Code::DuplicateTable, format!("view \"{key}\" already exists"))
+                    .hint("Use CREATE OR REPLACE VIEW, or drop it first.")),
                 _ => Ok((vec![Change::PutView(view.clone())], ())),
             }
         })
@@ -70,8 +77,12 @@ pub async fn create(call: &Call<'_>, name: &ObjectName, flags: Flags, columns: &
 }
 
 /// CREATE OR REPLACE VIEW v AS SELECT .. FROM v would never end: refused while the old one is still there.
-fn reads_itself(plan: &datafusion::logical_expr::LogicalPlan, key: &crate::catalog::ObjectKey, planning: &planning::Planning) -> Result<()> {
-    use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+fn reads_itself(
+    plan: &datafusion::logical_expr::LogicalPlan,
+    key: &crate::catalog::ObjectKey,
+    planning: &planning::Planning,
+) -> Result<()> {
+    use datafusion::common::tree_node::TreeNodeRecursion;
     use datafusion::logical_expr::LogicalPlan;
     let mut found = false;
     plan.apply_with_subqueries(|node| {

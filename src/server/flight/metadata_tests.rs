@@ -33,8 +33,8 @@ fn system() -> Vec<(String, String)> {
 }
 
 #[track_caller]
-fn check_tables(command: CommandGetTables, expected: &[&str]) {
-    let listed = list(&snapshot(), &system(), &command);
+fn check_tables(command: &CommandGetTables, expected: &[&str]) {
+    let listed = list(&snapshot(), &system(), command);
     let found: Vec<_> = listed.iter().map(|table| format!("{}.{} {}", table.database, table.name, table.table_type)).collect();
     assert_eq!(found, expected, "{command:?}");
 }
@@ -49,22 +49,22 @@ fn pattern(database: Option<&str>, table: Option<&str>) -> CommandGetTables {
 
 #[test]
 fn tables_by_filter() {
-    check_tables(CommandGetTables { catalog: Some(String::new()), ..Default::default() }, &[]);
-    check_tables(CommandGetTables { catalog: Some("other".into()), ..Default::default() }, &[]);
-    check_tables(pattern(Some(""), None), &[]);
-    check_tables(CommandGetTables { table_types: vec!["SEQUENCE".into()], ..Default::default() }, &[]);
+    check_tables(&CommandGetTables { catalog: Some(String::new()), ..Default::default() }, &[]);
+    check_tables(&CommandGetTables { catalog: Some("other".into()), ..Default::default() }, &[]);
+    check_tables(&pattern(Some(""), None), &[]);
+    check_tables(&CommandGetTables { table_types: vec!["SEQUENCE".into()], ..Default::default() }, &[]);
     check_tables(
-        CommandGetTables { catalog: Some("weir".into()), ..Default::default() },
+        &CommandGetTables { catalog: Some("weir".into()), ..Default::default() },
         &["Sales.Zebra VIEW", "Sales.byXday VIEW", "Sales.by_day VIEW", "default.ratings VIEW", "system.queries SYSTEM TABLE"],
     );
-    check_tables(pattern(Some("sales"), Some("by_day")), &["Sales.byXday VIEW", "Sales.by_day VIEW"]);
-    check_tables(pattern(Some("SALES"), Some(r"by\_day")), &["Sales.by_day VIEW"]);
+    check_tables(&pattern(Some("sales"), Some("by_day")), &["Sales.byXday VIEW", "Sales.by_day VIEW"]);
+    check_tables(&pattern(Some("SALES"), Some(r"by\_day")), &["Sales.by_day VIEW"]);
     check_tables(
-        pattern(None, Some("%")),
+        &pattern(None, Some("%")),
         &["Sales.Zebra VIEW", "Sales.byXday VIEW", "Sales.by_day VIEW", "default.ratings VIEW", "system.queries SYSTEM TABLE"],
     );
     check_tables(
-        CommandGetTables { table_types: vec!["TABLE".into(), "system table".into()], ..Default::default() },
+        &CommandGetTables { table_types: vec!["TABLE".into(), "system table".into()], ..Default::default() },
         &["system.queries SYSTEM TABLE"],
     );
 }

@@ -266,17 +266,17 @@ mod tests {
     use arrow_flight::sql::{CommandGetCatalogs, CommandStatementSubstraitPlan};
 
     #[track_caller]
-    fn refuses(descriptor: FlightDescriptor, code: Code, message: &str) {
-        let error = command_of(&descriptor).unwrap_err();
+    fn refuses(descriptor: &FlightDescriptor, code: Code, message: &str) {
+        let error = command_of(descriptor).unwrap_err();
         assert_eq!((error.code, error.message.as_str()), (code, message));
     }
 
     #[test]
     fn a_command_that_is_none_is_the_clients_mistake() {
-        refuses(FlightDescriptor::new_path(vec!["a".into()]), Code::NotSupported, "flights have no paths here");
-        refuses(FlightDescriptor::new_cmd(&b"\xff\xff"[..]), Code::InvalidParameter, "cannot read the client's command");
+        refuses(&FlightDescriptor::new_path(vec!["a".into()]), Code::NotSupported, "flights have no paths here");
+        refuses(&FlightDescriptor::new_cmd(&b"\xff\xff"[..]), Code::InvalidParameter, "cannot read the client's command");
         let broken = Any { type_url: CommandGetCatalogs::type_url().to_owned(), value: vec![0xff].into() };
-        refuses(FlightDescriptor::new_cmd(broken.encode_to_vec()), Code::InvalidParameter, "cannot read the client's command");
+        refuses(&FlightDescriptor::new_cmd(broken.encode_to_vec()), Code::InvalidParameter, "cannot read the client's command");
     }
 
     #[test]

@@ -25,15 +25,15 @@ pub struct SessionOptionValue {
 #[derive(Clone, PartialEq, Oneof)]
 pub enum OptionValue {
     #[prost(string, tag = "1")]
-    StringValue(String),
+    Text(String),
     #[prost(bool, tag = "2")]
-    BoolValue(bool),
+    Flag(bool),
     #[prost(sfixed64, tag = "3")]
-    Int64Value(i64),
+    Number(i64),
     #[prost(double, tag = "4")]
-    DoubleValue(f64),
+    Real(f64),
     #[prost(message, tag = "5")]
-    StringListValue(StringListValue),
+    TextList(StringListValue),
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -100,7 +100,7 @@ impl ClientSession {
     }
 
     pub fn options(&self) -> Vec<u8> {
-        let text = |value: String| SessionOptionValue { option_value: Some(OptionValue::StringValue(value)) };
+        let text = |value: String| SessionOptionValue { option_value: Some(OptionValue::Text(value)) };
         let options = [(CATALOG, CATALOG_NAME.to_owned()), (SCHEMA, self.engine.current_database())];
         let session_options = options.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
         GetSessionOptionsResult { session_options }.encode_to_vec()
@@ -112,8 +112,8 @@ fn refused(request: SetSessionOptionsRequest, use_schema: impl Fn(&str) -> bool)
     let verdict = |name: &str, value: SessionOptionValue| match (name, value.option_value) {
         // Our catalog is always the current one; unsetting it changes nothing.
         (CATALOG, None) => None,
-        (CATALOG, Some(OptionValue::StringValue(catalog))) if catalog.is_empty() || catalog.eq_ignore_ascii_case(CATALOG_NAME) => None,
-        (SCHEMA, Some(OptionValue::StringValue(schema))) if use_schema(&schema) => None,
+        (CATALOG, Some(OptionValue::Text(catalog))) if catalog.is_empty() || catalog.eq_ignore_ascii_case(CATALOG_NAME) => None,
+        (SCHEMA, Some(OptionValue::Text(schema))) if use_schema(&schema) => None,
         (CATALOG | SCHEMA, _) => Some(OptionErrorKind::InvalidValue),
         _ => Some(OptionErrorKind::InvalidName),
     };
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn text(value: &str) -> Option<OptionValue> {
-        Some(OptionValue::StringValue(value.to_owned()))
+        Some(OptionValue::Text(value.to_owned()))
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         check("colour", text("red"), Some(OptionErrorKind::InvalidName));
         check("catalog", text("other"), Some(OptionErrorKind::InvalidValue));
         check("schema", text("nowhere"), Some(OptionErrorKind::InvalidValue));
-        check("schema", Some(OptionValue::Int64Value(-7)), Some(OptionErrorKind::InvalidValue));
+        check("schema", Some(OptionValue::Number(-7)), Some(OptionErrorKind::InvalidValue));
         check("schema", None, Some(OptionErrorKind::InvalidValue));
         check("catalog", text("Weir"), None);
         check("catalog", None, None);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn integers_travel_in_eight_bytes() {
-        let value = SessionOptionValue { option_value: Some(OptionValue::Int64Value(1)) };
+        let value = SessionOptionValue { option_value: Some(OptionValue::Number(1)) };
         assert_eq!(value.encode_to_vec(), [0x19, 1, 0, 0, 0, 0, 0, 0, 0], "sfixed64 with tag 3");
     }
 }

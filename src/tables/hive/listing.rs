@@ -83,10 +83,8 @@ impl Listing {
 ///
 /// The pin goes with the plan that reads the files: until it is dropped no commit deletes them.
 pub(super) async fn find_files(storage: &Arc<Storage>, location: &Location) -> Result<(Vec<FoundFile>, DirectoryPin)> {
-    let pin = storage.pin(&location.local).await;
-    let mut listed = storage.list(location).await?;
-    listed.retain(|file| !pin.is_removed(&file.local));
-    pin.listed();
+    let (mut listings, pin) = super::write::list(storage, std::slice::from_ref(location)).await?;
+    let listed = listings.pop().unwrap_or_default();
     let is_one_file = !location.is_directory && location.glob.is_none();
     let base = location.glob.as_deref().and_then(|glob| location.text.strip_suffix(glob)).unwrap_or(&location.text);
     let files = listed.into_iter().map(|file| {

@@ -5,7 +5,6 @@
 //!                                                           or lines (our decoders of text and JSON)
 //! ```
 
-pub mod write;
 mod chunk;
 mod column;
 mod format;
@@ -104,10 +103,15 @@ impl HiveTable {
         Ok(self.list().await?.partitions.into_iter().map(|(text, _)| text).collect())
     }
 
+    /// A partition as SHOW PARTITIONS names it, from the values of the partition columns in order.
+    pub fn partition_text(&self, values: &[ScalarValue]) -> String {
+        listing::partition_text(&self.def.partition_columns, values)
+    }
+
     /// A plan that writes `input` (columns: data columns in table order, then partition columns) and
     /// yields one row: `count` UInt64, the rows written. Nothing is visible before it is complete.
-    pub fn insert_plan(&self, _input: Arc<dyn ExecutionPlan>, _mode: WriteMode) -> Result<Arc<dyn ExecutionPlan>> {
-        todo!()
+    pub fn insert_plan(&self, input: Arc<dyn ExecutionPlan>, mode: WriteMode) -> Result<Arc<dyn ExecutionPlan>> {
+        write::insert_plan(&self.def, &self.storage, input, mode)
     }
 
     /// The files as they are now, between two commits. The one place where a table's directory is listed.

@@ -29,6 +29,8 @@ const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 const OPEN_FILES_MAX: usize = 32;
 /// Rows that wait for a file, and rows inside open files.
 const MEMORY_BYTES_MAX: usize = 256 << 20;
+/// Taken by a waiting batch for each column, besides the values.
+const WAITING_BATCH_BYTES: usize = 256;
 /// Bytes that go to the store in one piece.
 const PART_BYTES: usize = 8 << 20;
 
@@ -198,7 +200,8 @@ impl FilesWriter {
             return self.encode(index, &rows).await;
         }
         let partition = &mut self.partitions[index];
-        partition.waiting_bytes += rows.get_array_memory_size();
+        // Few rows of many partitions: what is around the values counts too.
+        partition.waiting_bytes += rows.get_array_memory_size() + WAITING_BATCH_BYTES * (rows.num_columns() + 1);
         partition.waiting.push(rows);
         Ok(())
     }

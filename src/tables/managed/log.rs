@@ -142,7 +142,7 @@ impl TableLog {
     /// A file of the log as we keep it in memory.
     pub fn live_file(&self, add: &Add, definition: &Definition) -> Result<LiveFile> {
         if add.deletion_vector.is_some() {
-            return Err(self.corrupted(format!("file \"{}\" has a deletion vector, which the protocol of the table excludes", add.path)));
+            return Err(self.corrupted(&format!("file \"{}\" has a deletion vector, which the protocol of the table excludes", add.path)));
         }
         let partition_texts: Vec<Option<String>> = definition
             .partition_columns()
@@ -154,10 +154,10 @@ impl TableLog {
             .zip(definition.partition_fields())
             .map(|(text, field)| partition::parse_value(text.as_deref(), &field))
             .collect::<Result<Vec<_>>>()
-            .map_err(|error| self.corrupted(format!("file \"{}\": {}", add.path, error.message)))?;
+            .map_err(|error| self.corrupted(&format!("file \"{}\": {}", add.path, error.message)))?;
         Ok(LiveFile {
             path: self.data_path(&add.path)?,
-            size_bytes: u64::try_from(add.size).map_err(|_| self.corrupted(format!("file \"{}\" has a negative size", add.path)))?,
+            size_bytes: u64::try_from(add.size).map_err(|_| self.corrupted(&format!("file \"{}\" has a negative size", add.path)))?,
             modified_ms: add.modification_time,
             partition,
             partition_texts,
@@ -168,9 +168,9 @@ impl TableLog {
     /// A decoded path of the log; it must lie below the table.
     pub fn data_path(&self, path: &str) -> Result<Path> {
         if path.starts_with('/') || path.contains("://") {
-            return Err(self.corrupted(format!("file \"{path}\" lies outside of the table")));
+            return Err(self.corrupted(&format!("file \"{path}\" lies outside of the table")));
         }
-        Path::parse(path).map_err(|error| self.corrupted(format!("file \"{path}\": {error}")))
+        Path::parse(path).map_err(|error| self.corrupted(&format!("file \"{path}\": {error}")))
     }
 
     /// The log cannot be read (now).
@@ -178,7 +178,7 @@ impl TableLog {
         Error::new(Code::Io, format!("could not read the log of table \"{}\": {error}", self.name))
     }
 
-    fn corrupted(&self, reason: String) -> Error {
+    fn corrupted(&self, reason: &str) -> Error {
         Error::new(Code::DataCorrupted, format!("the log of table \"{}\" is damaged: {reason}", self.name))
     }
 }

@@ -63,6 +63,7 @@ pub struct ManagedTables {
 }
 
 impl ManagedTables {
+    #[expect(clippy::needless_pass_by_value, reason = "shared like everything that a server is made of")]
     pub fn new(storage: Arc<Storage>) -> Arc<Self> {
         Self::with_store(storage.store(), storage.store_url())
     }
@@ -186,7 +187,7 @@ impl ManagedTable {
 
     /// Like `HiveTable::insert_plan`: columns in table order (partition columns at their place), one commit.
     pub fn insert_plan(self: &Arc<Self>, input: Arc<dyn ExecutionPlan>, mode: WriteMode) -> Result<Arc<dyn ExecutionPlan>> {
-        write::insert_plan(self, input, &mode)
+        write::insert_plan(self, input, mode)
     }
 
     /// The newest committed version.

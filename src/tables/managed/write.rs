@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The plan of an INSERT: one row with the count of rows written, after the commit.
-pub fn insert_plan(table: &Arc<ManagedTable>, input: Arc<dyn ExecutionPlan>, mode: &WriteMode) -> Result<Arc<dyn ExecutionPlan>> {
+pub fn insert_plan(table: &Arc<ManagedTable>, input: Arc<dyn ExecutionPlan>, mode: WriteMode) -> Result<Arc<dyn ExecutionPlan>> {
     let definition = table.definition();
     let (wanted, given) = (definition.schema.fields().len(), input.schema().fields().len());
     if wanted != given {
@@ -41,14 +41,14 @@ pub fn insert_plan(table: &Arc<ManagedTable>, input: Arc<dyn ExecutionPlan>, mod
     Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
 }
 
-fn replaced(name: &str, definition: &Definition, mode: &WriteMode) -> Result<Replace> {
+fn replaced(name: &str, definition: &Definition, mode: WriteMode) -> Result<Replace> {
     let fixed = match mode {
         WriteMode::Append => return Ok(Replace::Nothing),
         WriteMode::OverwriteTable => return Ok(Replace::Table),
         WriteMode::OverwritePartitions { fixed } => fixed,
     };
     let fields = definition.partition_fields();
-    for (column, _) in fixed {
+    for (column, _) in &fixed {
         if !fields.iter().any(|field| field.name().eq_ignore_ascii_case(column)) {
             let what = format!("table \"{name}\" has no partition column \"{column}\"");
             return Err(Error::unknown(Code::UndefinedColumn, what, column, fields.iter().map(|field| field.name().as_str())));

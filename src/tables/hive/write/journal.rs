@@ -198,11 +198,12 @@ fn recover_begun(storage: &Storage, path: &Path) -> Result<()> {
     let staging = std::fs::read(path).ok().and_then(|bytes| decode::<Vec<PathBuf>>(&bytes)).unwrap_or_default();
     for directory in &staging {
         let is_ours = directory.parent().and_then(Path::file_name).is_some_and(|name| name == super::transaction::STAGING);
-        if is_ours && storage.check(directory, Access::Write).is_ok() {
-            if let Err(error) = remove_staging(std::slice::from_ref(directory)) {
-                tracing::warn!(%error, "staged files of an unfinished write could not be removed");
-                return Ok(());
-            }
+        if is_ours
+            && storage.check(directory, Access::Write).is_ok()
+            && let Err(error) = remove_staging(std::slice::from_ref(directory))
+        {
+            tracing::warn!(%error, "staged files of an unfinished write could not be removed");
+            return Ok(());
         }
     }
     std::fs::remove_file(path).at("remove", path)

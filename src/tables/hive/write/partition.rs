@@ -106,7 +106,7 @@ impl Partitions {
                 return None;
             }
             let value = (value != NULL_PARTITION).then(|| unescape(value));
-            canonical.push(self.from_text(column, value).unwrap_or_else(|_| (*name).to_owned()));
+            canonical.push(self.name_of(column, value.as_deref()).unwrap_or_else(|_| (*name).to_owned()));
         }
         Some(canonical.join("/"))
     }
@@ -128,18 +128,18 @@ impl Partitions {
         let mut directory = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             let Some((_, value)) = find(column.name()) else { return Ok(None) };
-            directory.push(self.from_text(column, value.clone())?);
+            directory.push(self.name_of(column, value.as_deref())?);
         }
         Ok((!directory.is_empty()).then(|| directory.join("/")))
     }
 
     /// `column=value` from the text of a value, through the column's type.
-    fn from_text(&self, column: &FieldRef, value: Option<String>) -> Result<String> {
+    fn name_of(&self, column: &FieldRef, value: Option<&str>) -> Result<String> {
         let wrong = || {
-            let value = value.clone().unwrap_or_default();
+            let value = value.unwrap_or_default();
             Error::new(Code::InvalidValue, format!("partition value \"{value}\" does not fit column \"{}\"", column.name()))
         };
-        let scalar = ScalarValue::Utf8(value.clone());
+        let scalar = ScalarValue::Utf8(value.map(str::to_owned));
         let array = scalar.cast_to(column.data_type()).and_then(|value| value.to_array()).map_err(|_| wrong())?;
         self.directory_names(column, &array)?.pop().ok_or_else(wrong)
     }

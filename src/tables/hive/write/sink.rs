@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Partitions written at the same time.
-const OPEN_FILES_MAX: usize = 256;
+const OPEN_FILES_MAX: usize = if cfg!(test) { 8 } else { 256 };
 /// Files of one statement: more is a partition column that should not be one.
 const FILES_MAX: usize = 100_000;
 /// A file is closed when it has about this size.

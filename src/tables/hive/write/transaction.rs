@@ -91,10 +91,10 @@ impl Transaction {
     ) -> Result<()> {
         let guard = self.storage.apply(&self.directories).await;
         // One piece of blocking work: a caller that goes away cannot leave it half done.
-        durable::blocking(move || self.commit_locked(guard, stop, removals)).await
+        durable::blocking(move || self.commit_locked(&guard, stop, removals)).await
     }
 
-    fn commit_locked(mut self, guard: ApplyGuard, stop: Stop, removals: impl FnOnce() -> Result<BTreeSet<PathBuf>>) -> Result<()> {
+    fn commit_locked(mut self, guard: &ApplyGuard, stop: Stop, removals: impl FnOnce() -> Result<BTreeSet<PathBuf>>) -> Result<()> {
         super::journal::retry(&self.storage, &self.directories)?;
         let removals = removals()?;
         let journal = Journal {

@@ -73,7 +73,7 @@ impl World {
 
     pub async fn insert(&self, table: &Arc<ManagedTable>, sql: &str, mode: WriteMode) -> Result<u64> {
         let plan = self.plan(table, sql, mode).await?;
-        let batches = datafusion::physical_plan::collect(plan, self.session.task_ctx()).await.map_err(our_error)?;
+        let batches = datafusion::physical_plan::collect(plan, self.session.task_ctx()).await.map_err(|error| our_error(&error))?;
         let counts = datafusion::common::cast::as_uint64_array(batches[0].column(0)).unwrap();
         assert_eq!(batches[0].schema().field(0).name(), "count");
         Ok(counts.value(0))
@@ -120,7 +120,7 @@ pub fn nullable(schema: &Schema) -> Schema {
 }
 
 /// Our own error out of what the engine wrapped around it.
-pub fn our_error(error: DataFusionError) -> Error {
+pub fn our_error(error: &DataFusionError) -> Error {
     let text = error.to_string();
     match error.find_root() {
         DataFusionError::External(inner) => inner.downcast_ref::<Error>().cloned().unwrap(),

@@ -12,9 +12,9 @@ fn refuse_type(data_type: DataType) {
 }
 
 #[track_caller]
-fn check_type(given: DataType, kept: DataType) {
+fn check_type(given: DataType, kept: &DataType) {
     let schema = storable_schema(&Schema::new(vec![Field::new("x", given, true)])).unwrap();
-    assert_eq!(schema.field(0).data_type(), &kept);
+    assert_eq!(schema.field(0).data_type(), kept);
     assert_eq!(storable_schema(&schema).unwrap(), schema, "a storable schema stays as it is");
 }
 
@@ -29,16 +29,16 @@ fn types_without_a_place_in_the_log_are_refused() {
 
 #[test]
 fn types_become_the_next_one_that_holds_all_values() {
-    check_type(DataType::UInt8, DataType::Int16);
-    check_type(DataType::UInt32, DataType::Int64);
-    check_type(DataType::UInt64, DataType::Decimal128(20, 0));
-    check_type(DataType::Utf8View, DataType::Utf8);
-    check_type(DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::LargeUtf8)), DataType::Utf8);
-    check_type(DataType::Timestamp(TimeUnit::Nanosecond, None), DataType::Timestamp(TimeUnit::Microsecond, None));
+    check_type(DataType::UInt8, &DataType::Int16);
+    check_type(DataType::UInt32, &DataType::Int64);
+    check_type(DataType::UInt64, &DataType::Decimal128(20, 0));
+    check_type(DataType::Utf8View, &DataType::Utf8);
+    check_type(DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::LargeUtf8)), &DataType::Utf8);
+    check_type(DataType::Timestamp(TimeUnit::Nanosecond, None), &DataType::Timestamp(TimeUnit::Microsecond, None));
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    check_type(DataType::Timestamp(TimeUnit::Second, Some("+02:00".into())), utc);
+    check_type(DataType::Timestamp(TimeUnit::Second, Some("+02:00".into())), &utc);
     let list = |name: &str, item| DataType::List(Arc::new(Field::new(name, item, true)));
-    check_type(list("item", DataType::UInt16), list("element", DataType::Int32));
+    check_type(list("item", DataType::UInt16), &list("element", DataType::Int32));
 }
 
 #[test]

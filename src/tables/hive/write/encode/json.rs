@@ -4,7 +4,7 @@ use crate::error::{Code, Error, Result};
 use crate::tables::hive::JsonTimestamp;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Field, Float32Type, Float64Type, Int64Type, Schema, TimeUnit};
 use datafusion::arrow::json::WriterBuilder;
 use datafusion::arrow::json::writer::LineDelimited;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ impl JsonEncoder {
         let mut columns = Vec::with_capacity(batch.num_columns());
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             check_numbers(column, field.name())?;
+            check_dates(column, field.name())?;
             let column = self.timestamps_as_asked(column)?;
             fields.push(Field::new(field.name(), column.data_type().clone(), true));
             columns.push(column);
@@ -59,18 +60,21 @@ impl JsonEncoder {
     /// Numbers instead of texts for timestamps, without losing the microseconds.
     fn timestamps_as_asked(&self, column: &ArrayRef) -> Result<ArrayRef> {
         let DataType::Timestamp(..) = column.data_type() else { return Ok(Arc::clone(column)) };
-        let per_unit = match self.timestamps {
+        let (per_unit, scale) = match self.timestamps {
             JsonTimestamp::Iso8601 => return Ok(Arc::clone(column)),
-            JsonTimestamp::EpochMs => 1_000,
-            JsonTimestamp::EpochS => 1_000_000,
+            JsonTimestamp::EpochMs => (1_000, 3),
+            JsonTimestamp::EpochS => (1_000_000, 6),
         };
         let convert = |column: &ArrayRef, target: &DataType| cast(column, target).map_err(|error| failed(&error.to_string()));
         let micros = convert(&convert(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?, &DataType::Int64)?;
         let values = micros.as_primitive::<Int64Type>();
         match values.iter().flatten().all(|value| value % per_unit == 0) {
             true => Ok(Arc::new(values.unary::<_, Int64Type>(|value| value / per_unit))),
-            // Exact: 2^53 microseconds are the year 2255, and a double has 53 bits.
-            false => Ok(Arc::new(values.unary::<_, Float64Type>(|value| value as f64 / per_unit as f64))),
+            // A decimal keeps every digit, and is written as a number.
+            false => {
+                let decimals = values.unary::<_, Decimal128Type>(i128::from).with_precision_and_scale(38, scale);
+                Ok(Arc::new(decimals.map_err(|error| failed(&error.to_string()))?))
+            }
         }
     }
 }
@@ -91,6 +95,28 @@ fn check_numbers(column: &ArrayRef, name: &str) -> Result<()> {
         false => Ok(()),
         true => Err(Error::new(Code::InvalidValue, format!("column \"{name}\" has NaN or an infinite number, which JSON cannot hold"))
             .hint("Replace it with NULL, for example by nullif(value, 'NaN'::double).")),
+    }
+}
+
+/// A date too far away to be printed: the writer below would put the words of an error into the file.
+fn check_dates(column: &ArrayRef, name: &str) -> Result<()> {
+    const DAYS_MAX: i64 = 95_000_000;
+    let per_day = match column.data_type() {
+        DataType::Date32 => 1,
+        DataType::Date64 => 86_400_000,
+        DataType::Timestamp(TimeUnit::Second, _) => 86_400,
+        DataType::Timestamp(TimeUnit::Millisecond, _) => 86_400_000,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => 86_400_000_000,
+        _ => return Ok(()),
+    };
+    let days = match column.data_type() {
+        DataType::Date32 => cast(column, &DataType::Int32).and_then(|days| cast(&days, &DataType::Int64)),
+        _ => cast(column, &DataType::Int64),
+    };
+    let days = days.map_err(|error| failed(&error.to_string()))?;
+    match days.as_primitive::<Int64Type>().iter().flatten().all(|value| (value / per_day).abs() <= DAYS_MAX) {
+        true => Ok(()),
+        false => Err(Error::new(Code::InvalidValue, format!("column \"{name}\" has a date beyond the year 262000, which has no text"))),
     }
 }
 

@@ -57,7 +57,9 @@ impl TextEncoder {
     pub(super) fn encode(&mut self, batch: &RecordBatch) -> Result<&[u8]> {
         let timestamp_format = self.options.timestamp_format.clone().unwrap_or_else(|| "%Y-%m-%d %H:%M:%S%.f".into());
         let zoned_format = self.options.timestamp_format.clone().unwrap_or_else(|| "%Y-%m-%d %H:%M:%S%.f%:z".into());
+        // Without it a value that has no text is written as "ERROR: ..".
         let format = FormatOptions::new()
+            .with_display_error(false)
             .with_timestamp_format(Some(&timestamp_format))
             .with_timestamp_tz_format(Some(&zoned_format))
             .with_datetime_format(Some(&timestamp_format));
