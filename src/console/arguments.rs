@@ -148,9 +148,10 @@ impl Args for Work {
     fn augment_args(command: Command) -> Command {
         let text = clap::Arg::new("command").short('c').long("command").value_name("SQL").action(clap::ArgAction::Append);
         let file = clap::Arg::new("file").short('f').long("file").value_name("FILE").action(clap::ArgAction::Append);
-        command
-            .arg(text.help("Run statements or one backslash command, and end (may be repeated)").allow_hyphen_values(true))
-            .arg(file.help("Run a file of statements, and end; - is standard input (may be repeated)").value_parser(clap::value_parser!(PathBuf)))
+        command.arg(text.help("Run statements or one backslash command, and end (may be repeated)").allow_hyphen_values(true)).arg(
+            file.help("Run a file of statements, and end; - is standard input (may be repeated)")
+                .value_parser(clap::value_parser!(PathBuf)),
+        )
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -81,7 +81,8 @@ pub enum Refused {
 /// # Errors
 /// When nobody answers there, or TLS does not come about.
 pub async fn open(address: &Address, tls_ca: Option<&[u8]>) -> Result<Channel, Error> {
-    let unusable = |error: &tonic::transport::Error| Error::new(Code::InvalidParameter, format!("cannot connect to {address}: {}", innermost(error)));
+    let unusable =
+        |error: &tonic::transport::Error| Error::new(Code::InvalidParameter, format!("cannot connect to {address}: {}", innermost(error)));
     let mut endpoint: Endpoint = Channel::from_shared(address.endpoint())
         .map_err(|error| Error::new(Code::InvalidParameter, format!("cannot connect to {address}: {error}")))?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -95,7 +96,8 @@ pub async fn open(address: &Address, tls_ca: Option<&[u8]>) -> Result<Channel, E
             return Err(Error::new(Code::InvalidParameter, "a TLS connection needs --tls-ca")
                 .hint("Name the PEM file with the authority that signed the server's certificate."));
         };
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities)).domain_name(address.host.trim_matches(['[', ']']));
+        let tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities)).domain_name(address.host.trim_matches(['[', ']']));
         endpoint = endpoint.tls_config(tls).map_err(|error| unusable(&error))?;
     }
     endpoint.connect().await.map_err(|error| {
@@ -136,7 +138,8 @@ impl Client {
         let answers: Vec<_> = response.into_inner().try_collect().await.map_err(refused)?;
         if authorization.is_none() {
             // Servers may hand the token over in the payload instead.
-            let token = answers.first().map(|answer| String::from_utf8_lossy(&answer.payload).into_owned()).filter(|token| !token.is_empty());
+            let token =
+                answers.first().map(|answer| String::from_utf8_lossy(&answer.payload).into_owned()).filter(|token| !token.is_empty());
             authorization = token.and_then(|token| format!("Bearer {token}").parse().ok());
         }
         if let Some(value) = &mut authorization {
@@ -218,12 +221,16 @@ impl Client {
 fn refused(status: Status) -> Refused {
     let is_credentials = status.code() == tonic::Code::Unauthenticated;
     match Failure::from(status) {
-        Failure::Statement(error) | Failure::Connection(error) | Failure::Interrupted(error) if is_credentials => Refused::Credentials(error),
+        Failure::Statement(error) | Failure::Connection(error) | Failure::Interrupted(error) if is_credentials => {
+            Refused::Credentials(error)
+        }
         Failure::Statement(error) | Failure::Connection(error) | Failure::Interrupted(error) => Refused::Other(error),
         Failure::OutputClosed => Refused::Other(Error::internal("a status is not output")),
     }
 }
 
 fn unreadable(what: &str) -> Failure {
-    Failure::Statement(Error::new(Code::Internal, format!("cannot read the server's {what}")).hint("Is it a Flight SQL server of about the same version?"))
+    Failure::Statement(
+        Error::new(Code::Internal, format!("cannot read the server's {what}")).hint("Is it a Flight SQL server of about the same version?"),
+    )
 }

@@ -39,12 +39,14 @@ impl Connector {
         }
         let tls_ca = match &arguments.tls_ca {
             Some(path) => Some(std::fs::read(path).map_err(|error| {
-                Error::new(Code::Io, format!("could not read the TLS authority \"{}\"", path.display())).detail(format!("The system says: {error}."))
+                Error::new(Code::Io, format!("could not read the TLS authority \"{}\"", path.display()))
+                    .detail(format!("The system says: {error}."))
             })?),
             None => None,
         };
         if tls_ca.is_some() && !address.tls {
-            return Err(Error::new(Code::InvalidParameter, format!("--tls-ca is given, but {address} is without TLS")).hint("Write grpc+tls://host:port."));
+            return Err(Error::new(Code::InvalidParameter, format!("--tls-ca is given, but {address} is without TLS"))
+                .hint("Write grpc+tls://host:port."));
         }
         let database = arguments.database.clone().or_else(|| address.database.clone());
         let may_ask = !arguments.no_password && std::io::stdin().is_terminal();

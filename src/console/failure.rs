@@ -87,7 +87,9 @@ impl From<FlightError> for Failure {
 
 fn is_transport(status: &Status) -> bool {
     use tonic::Code as Grpc;
-    matches!(status.code(), Grpc::Unavailable) || (status.code() == Grpc::Unknown || status.code() == Grpc::Internal || status.code() == Grpc::Cancelled) && std::error::Error::source(status).is_some()
+    matches!(status.code(), Grpc::Unavailable)
+        || (status.code() == Grpc::Unknown || status.code() == Grpc::Internal || status.code() == Grpc::Cancelled)
+            && std::error::Error::source(status).is_some()
 }
 
 /// The innermost cause.

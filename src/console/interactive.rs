@@ -30,7 +30,11 @@ pub async fn run(console: &mut Console) -> Exit {
         load(&mut editor, path);
     }
     if !console.is_quiet {
-        println!("weir {}, connected to {}\nType \\? for commands, \\h for SQL, \\q to leave.\n", env!("CARGO_PKG_VERSION"), console.connector.address());
+        println!(
+            "weir {}, connected to {}\nType \\? for commands, \\h for SQL, \\q to leave.\n",
+            env!("CARGO_PKG_VERSION"),
+            console.connector.address()
+        );
     }
     let exit = talk(console, &mut editor).await;
     if let Some(path) = &history {

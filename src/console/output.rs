@@ -3,13 +3,13 @@
 use crate::error::{Code, Error, Result};
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The target of results.
 #[derive(Debug)]
 pub enum Output {
     Standard(BufWriter<Stdout>),
-    File(PathBuf, BufWriter<File>),
+    File(BufWriter<File>),
 }
 
 impl Output {
@@ -26,7 +26,7 @@ impl Output {
         let file = File::create(path).map_err(|error| {
             Error::new(Code::Io, format!("could not write the file \"{}\"", path.display())).detail(format!("The system says: {error}."))
         })?;
-        Ok(Self::File(path.to_owned(), BufWriter::new(file)))
+        Ok(Self::File(BufWriter::new(file)))
     }
 
     /// Whether a person reads along.
@@ -50,7 +50,7 @@ impl Output {
     pub fn write(&mut self, text: &str) -> std::io::Result<()> {
         match self {
             Self::Standard(out) => out.write_all(text.as_bytes()),
-            Self::File(_, out) => out.write_all(text.as_bytes()),
+            Self::File(out) => out.write_all(text.as_bytes()),
         }
     }
 
@@ -61,7 +61,7 @@ impl Output {
     pub fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Self::Standard(out) => out.flush(),
-            Self::File(_, out) => out.flush(),
+            Self::File(out) => out.flush(),
         }
     }
 }

@@ -37,7 +37,8 @@ impl std::fmt::Debug for Secret {
 /// When the file cannot be read, or has no first line.
 pub fn of_file(path: &Path) -> Result<Secret> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::new(Code::Io, format!("could not read the password file \"{}\"", path.display())).detail(format!("The system says: {error}."))
+        Error::new(Code::Io, format!("could not read the password file \"{}\"", path.display()))
+            .detail(format!("The system says: {error}."))
     })?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),
@@ -50,9 +51,8 @@ pub fn of_file(path: &Path) -> Result<Secret> {
 /// # Errors
 /// When there is no terminal, or nothing was typed.
 pub fn ask(user: &str) -> Result<Secret> {
-    let no_terminal = |error: std::io::Error| {
-        Error::new(Code::Io, "could not ask for the password").detail(format!("The terminal says: {error}."))
-    };
+    let no_terminal =
+        |error: std::io::Error| Error::new(Code::Io, "could not ask for the password").detail(format!("The terminal says: {error}."));
     let mut terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(no_terminal)?;
     let before = tcgetattr(&terminal).map_err(|error| no_terminal(error.into()))?;
     let mut silent = before.clone();

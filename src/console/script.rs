@@ -50,7 +50,8 @@ impl Console {
         let (name, lines): (String, Lines) = if path == Path::new("-") {
             ("<stdin>".to_owned(), Box::new(BufReader::new(std::io::stdin())))
         } else {
-            let file = File::open(path).and_then(|file| if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(file) });
+            let file = File::open(path)
+                .and_then(|file| if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(file) });
             let file = file.map_err(|error| {
                 Error::new(Code::Io, format!("could not read the file \"{}\"", path.display())).detail(format!("The system says: {error}."))
             })?;
@@ -77,7 +78,8 @@ impl Console {
                 let result = lines.read_until(b'\n', &mut line);
                 (lines, line, result)
             });
-            let read = self.interrupts.or(async { reading.await.map_err(|_| Failure::from(Error::internal("reading the script ended"))) }).await;
+            let read =
+                self.interrupts.or(async { reading.await.map_err(|_| Failure::from(Error::internal("reading the script ended"))) }).await;
             let (returned, line, result) = match read {
                 Ok(read) => read,
                 Err(failure) => return self.after(Err(failure)),

@@ -25,7 +25,8 @@ pub fn tag(sql: &str, count: i64) -> String {
 
 /// The kind of object behind CREATE, DROP and ALTER: adjectives are passed over.
 fn kind(words: &[&str]) -> Option<String> {
-    let mut kinds = words.iter().skip_while(|word| matches!(**word, "OR" | "REPLACE" | "TEMPORARY" | "TEMP" | "GLOBAL" | "LOCAL" | "EXTERNAL"));
+    let mut kinds =
+        words.iter().skip_while(|word| matches!(**word, "OR" | "REPLACE" | "TEMPORARY" | "TEMP" | "GLOBAL" | "LOCAL" | "EXTERNAL"));
     let first = *kinds.next()?;
     match first {
         "SCHEMA" => Some("DATABASE".to_owned()),

@@ -81,7 +81,11 @@ async fn show(console: &mut Console, sql: &str, title: &str) -> Result<Flow, Fai
 /// `\d [NAME]`
 pub async fn describe(console: &mut Console, call: Call) -> Result<Flow, Failure> {
     let Some(name) = call.word(0).map(Name::parse) else {
-        return if call.is_verbose { relations(console, &call, None).await } else { show(console, "SHOW TABLES", "Tables and views").await };
+        return if call.is_verbose {
+            relations(console, &call, None).await
+        } else {
+            show(console, "SHOW TABLES", "Tables and views").await
+        };
     };
     if name.is_pattern {
         return show(console, &format!("SHOW TABLES{}", name.clauses()), "Tables and views").await;

@@ -50,18 +50,26 @@ const fn command(group: &'static str, name: &'static str, args: &'static str, he
 /// All backslash commands, in the order of `\?`.
 pub static COMMANDS: &[Command] = &[
     command("General", "\\conninfo", "", "Show the server, the user and the database", |console, _| conninfo(console).boxed()),
-    command("General", "\\c", "[DATABASE]", "Use a database, or show which one is used", |console, call| use_database(console, call).boxed()),
+    command("General", "\\c", "[DATABASE]", "Use a database, or show which one is used", |console, call| {
+        use_database(console, call).boxed()
+    }),
     command("General", "\\q", "", "Leave", |_, _| done(Ok(Flow::Quit))),
     command("General", "\\?", "", "Show these commands", |console, _| done(show_commands(console))),
     command("General", "\\h", "[STATEMENT]", "Show the syntax of statements", |console, call| done(show_syntax(console, &call))),
-    command("Query", "\\g", "[FILE]", "Send the statement, or the last one again; rows go to FILE", |console, call| go(console, call, false).boxed()),
+    command("Query", "\\g", "[FILE]", "Send the statement, or the last one again; rows go to FILE", |console, call| {
+        go(console, call, false).boxed()
+    }),
     command("Query", "\\gx", "[FILE]", "As \\g, with a line per column", |console, call| go(console, call, true).boxed()),
     command("Query", "\\p", "", "Show the statement that is being typed", |console, _| done(show_buffer(console))),
     command("Query", "\\r", "", "Forget the statement that is being typed", |console, _| done(reset_buffer(console))),
-    command("Objects", "\\d", "[NAME]", "List tables and views, or describe one; \\d+ says more", |console, call| describe::describe(console, call).boxed()),
+    command("Objects", "\\d", "[NAME]", "List tables and views, or describe one; \\d+ says more", |console, call| {
+        describe::describe(console, call).boxed()
+    }),
     command("Objects", "\\dt", "[PATTERN]", "List tables", |console, call| describe::tables(console, call).boxed()),
     command("Objects", "\\dv", "[PATTERN]", "List views", |console, call| describe::views(console, call).boxed()),
-    command("Objects", "\\dm", "[PATTERN]", "List models; \\dm+ NAME describes one", |console, call| describe::models(console, call).boxed()),
+    command("Objects", "\\dm", "[PATTERN]", "List models; \\dm+ NAME describes one", |console, call| {
+        describe::models(console, call).boxed()
+    }),
     command("Objects", "\\df", "[PATTERN]", "List functions", |console, call| describe::functions(console, call).boxed()),
     command("Objects", "\\du", "", "List users", |console, call| describe::users(console, call).boxed()),
     command("Objects", "\\l", "[PATTERN]", "List databases", |console, call| describe::databases(console, call).boxed()),
@@ -70,10 +78,16 @@ pub static COMMANDS: &[Command] = &[
     command("Files", "\\echo", "[TEXT]", "Write a text to standard output", |console, call| done(echo(console, &call))),
     command("Output", "\\x", "[on|off|auto]", "Show a line per column", |console, call| done(options::expanded(console, &call))),
     command("Output", "\\a", "", "Switch between aligned and unaligned output", |console, _| done(options::unaligned(console))),
-    command("Output", "\\t", "[on|off]", "Show rows only, without header and footer", |console, call| done(options::tuples_only(console, &call))),
-    command("Output", "\\pset", "[NAME [VALUE]]", "Set an option of output: format, null, fieldsep, expanded, tuples_only", |console, call| {
-        done(options::pset(console, &call))
+    command("Output", "\\t", "[on|off]", "Show rows only, without header and footer", |console, call| {
+        done(options::tuples_only(console, &call))
     }),
+    command(
+        "Output",
+        "\\pset",
+        "[NAME [VALUE]]",
+        "Set an option of output: format, null, fieldsep, expanded, tuples_only",
+        |console, call| done(options::pset(console, &call)),
+    ),
     command("Output", "\\timing", "[on|off]", "Show how long statements take", |console, call| done(options::timing(console, &call))),
     command("Variables", "\\set", "[NAME [VALUE]]", "Set a variable, or show all: used as :NAME, :'NAME', :\"NAME\"", |console, call| {
         done(set(console, &call))

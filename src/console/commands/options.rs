@@ -22,7 +22,8 @@ pub fn set_print_option(options: &mut Options, name: &str, value: Option<&str>) 
             options.expanded = match value {
                 Some("auto") => Expanded::Auto,
                 value => {
-                    let is_on = switch("expanded", value, options.expanded != Expanded::Off).map_err(|error| error.hint("Write on, off or auto."))?;
+                    let is_on = switch("expanded", value, options.expanded != Expanded::Off)
+                        .map_err(|error| error.hint("Write on, off or auto."))?;
                     if is_on { Expanded::On } else { Expanded::Off }
                 }
             };
@@ -35,12 +36,17 @@ pub fn set_print_option(options: &mut Options, name: &str, value: Option<&str>) 
                 Some((_, format)) => *format,
                 None => {
                     let error = Error::unknown(Code::InvalidParameter, format!("format \"{typed}\" is not known"), typed, known.clone());
-                    return Err(if error.hint.is_some() { error } else { error.hint(format!("Formats are {}.", known.collect::<Vec<_>>().join(", "))) });
+                    return Err(if error.hint.is_some() {
+                        error
+                    } else {
+                        error.hint(format!("Formats are {}.", known.collect::<Vec<_>>().join(", ")))
+                    });
                 }
             };
         }
         other => {
-            let error = Error::unknown(Code::InvalidParameter, format!("option \"{other}\" of \\pset is not known"), other, NAMES.iter().copied());
+            let error =
+                Error::unknown(Code::InvalidParameter, format!("option \"{other}\" of \\pset is not known"), other, NAMES.iter().copied());
             return Err(if error.hint.is_some() { error } else { error.hint(format!("Options are {}.", NAMES.join(", "))) });
         }
     }
@@ -141,9 +147,13 @@ mod tests {
     #[test]
     fn every_option_is_set_and_shown() {
         let mut options = Options::default();
-        for (name, value, expected) in
-            [("null", "-", "'-'"), ("fieldsep", "\t", "'\\t'"), ("tuples_only", "on", "on"), ("expanded", "auto", "auto"), ("format", "csv", "csv")]
-        {
+        for (name, value, expected) in [
+            ("null", "-", "'-'"),
+            ("fieldsep", "\t", "'\\t'"),
+            ("tuples_only", "on", "on"),
+            ("expanded", "auto", "auto"),
+            ("format", "csv", "csv"),
+        ] {
             set_print_option(&mut options, name, Some(value)).unwrap();
             assert_eq!(shown(&options, name), expected, "{name}");
         }

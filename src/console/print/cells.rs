@@ -47,7 +47,10 @@ impl<'a> Cells<'a> {
                 }
                 formatter.value(row_idx).try_to_string().map(Some).map_err(|error| {
                     let schema = self.batch.schema_ref();
-                    Error::new(Code::InvalidValue, format!("cannot show a value of column \"{}\": {error}", schema.field(column_idx).name()))
+                    Error::new(
+                        Code::InvalidValue,
+                        format!("cannot show a value of column \"{}\": {error}", schema.field(column_idx).name()),
+                    )
                 })
             })
             .collect()

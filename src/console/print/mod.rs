@@ -121,19 +121,7 @@ impl Printer {
     /// A printer for rows of a schema.
     pub fn new(options: &Options, schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| Column { name: field.name().clone(), is_number: is_number(field.data_type()) });
-        Self {
-            options: options.clone(),
-            columns: columns.collect(),
-            held: Vec::new(),
-            held_bytes: 0,
-            layout: Layout::Unknown,
-            n_rows: 0,
-        }
-    }
-
-    /// Rows taken so far.
-    pub fn n_rows(&self) -> u64 {
-        self.n_rows
+        Self { options: options.clone(), columns: columns.collect(), held: Vec::new(), held_bytes: 0, layout: Layout::Unknown, n_rows: 0 }
     }
 
     /// Takes rows; appends to `out` what can be printed now.
