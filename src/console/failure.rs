@@ -105,11 +105,12 @@ fn reason(error: &dyn std::error::Error) -> Option<String> {
 fn parts(code: Code, line: &str) -> Error {
     let Some(end) = sentence_end(line) else { return Error::new(code, line) };
     let error = Error::new(code, &line[..end]);
-    let rest = format!("{}.", line[end + 2..].trim_end_matches(['.', '?']));
-    match rest.find("Did you mean \"") {
-        Some(0) => error.hint(rest.replace("\".", "\"?")),
-        Some(at) => error.detail(rest[..at].trim()).hint(rest[at..].replace("\".", "\"?")),
-        None => error.detail(rest),
+    let rest = line[end + 2..].trim_end_matches(['.', '?']);
+    // "Did you mean" is the one hint that is known by its words, and always the last sentence.
+    match rest.find("Did you mean ") {
+        Some(0) => error.hint(format!("{rest}?")),
+        Some(at) => error.detail(rest[..at].trim()).hint(format!("{}?", &rest[at..])),
+        None => error.detail(format!("{rest}.")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::failure::{Exit, Failure};
 use super::session::{Console, Flow};
+use crate::error::{Code, Error};
 use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
 use rustyline::history::{DefaultHistory, History};
@@ -10,21 +11,31 @@ use std::path::{Path, PathBuf};
 
 const HISTORY_ENTRIES_MAX: usize = 10_000;
 
-type LineEditor = Editor<(), DefaultHistory>;
+/// The editor of lines.
+pub type LineEditor = Editor<(), DefaultHistory>;
+
+/// Makes the line editor. It takes over SIGINT when it is made; who listens for Ctrl-C must do so after it
+/// (handlers are chained then), or would never hear of it.
+///
+/// # Errors
+/// When the terminal cannot be used.
+pub fn editor() -> Result<LineEditor, Failure> {
+    let made = || {
+        let config = Config::builder().history_ignore_space(true).bracketed_paste(true).build();
+        let mut editor = LineEditor::with_config(config)?;
+        editor.set_max_history_size(HISTORY_ENTRIES_MAX)?;
+        editor.set_auto_add_history(false);
+        Ok(editor)
+    };
+    made().map_err(|error: ReadlineError| Error::new(Code::Io, format!("could not use the terminal: {error}")).into())
+}
 
 /// Talks with a person until `\q` or Ctrl-D.
-pub async fn run(console: &mut Console) -> Exit {
+pub async fn run(console: &mut Console, mut editor: LineEditor) -> Exit {
     console.is_interactive = true;
     if let Err(failure) = console.connect().await {
         return super::fatal(&failure);
     }
-    let mut editor = match editor() {
-        Ok(editor) => editor,
-        Err(error) => {
-            console.say(&format!("ERROR:  could not use the terminal: {error}"));
-            return Exit::Fatal;
-        }
-    };
     let history = history_path();
     if let Some(path) = &history {
         load(&mut editor, path);
@@ -78,6 +89,8 @@ async fn talk(console: &mut Console, editor: &mut LineEditor) -> Exit {
                 typed.clear();
                 console.scanner.take();
             }
+            // Ctrl-C of an earlier statement, which the editor heard as well; or a terminal that changed its size.
+            Err(ReadlineError::Signal(_)) => {}
             Err(ReadlineError::Eof) => {
                 println!("\\q");
                 return Exit::Success;
@@ -93,14 +106,6 @@ async fn talk(console: &mut Console, editor: &mut LineEditor) -> Exit {
 fn console_is_readable() -> Result<(), Failure> {
     use std::io::Write;
     std::io::stdout().flush().map_err(Failure::from)
-}
-
-fn editor() -> rustyline::Result<LineEditor> {
-    let config = Config::builder().history_ignore_space(true).bracketed_paste(true).build();
-    let mut editor = LineEditor::with_config(config)?;
-    editor.set_max_history_size(HISTORY_ENTRIES_MAX)?;
-    editor.set_auto_add_history(false);
-    Ok(editor)
 }
 
 /// Keeps what was typed, as one entry; no passwords.

@@ -46,19 +46,20 @@ use std::process::ExitCode;
 
 /// `weir sql`: runs `-c` and `-f`, or standard input, or asks a person.
 pub async fn run(arguments: Arguments) -> ExitCode {
-    let exit = match prepare(&arguments.connection, &arguments.output) {
-        Ok(mut console) => {
-            let is_person = arguments.work.actions.is_empty() && std::io::stdin().is_terminal();
-            let exit = match is_person {
-                true => interactive::run(&mut console).await,
-                false => work(&mut console, &arguments.work.actions).await,
-            };
-            console.close().await;
-            exit
-        }
-        Err(failure) => fatal(&failure),
+    start(&arguments).await.unwrap_or_else(|failure| fatal(&failure)).into()
+}
+
+async fn start(arguments: &Arguments) -> Result<Exit, Failure> {
+    let is_person = arguments.work.actions.is_empty() && std::io::stdin().is_terminal();
+    // Before the console begins to listen for Ctrl-C: see there.
+    let editor = if is_person { Some(interactive::editor()?) } else { None };
+    let mut console = prepare(&arguments.connection, &arguments.output)?;
+    let exit = match editor {
+        Some(editor) => interactive::run(&mut console, editor).await,
+        None => work(&mut console, &arguments.work.actions).await,
     };
-    exit.into()
+    console.close().await;
+    Ok(exit)
 }
 
 /// `weir run FILE`: a script that ends at its first error.
