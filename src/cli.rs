@@ -95,8 +95,8 @@ pub fn run() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(serve) => serve.run().await.map(|()| ExitCode::SUCCESS),
-            Command::Demo(demo) => demo.run().await.map(|()| ExitCode::SUCCESS),
+            Command::Serve(serve) => Box::pin(serve.run()).await.map(|()| ExitCode::SUCCESS),
+            Command::Demo(demo) => Box::pin(demo.run()).await.map(|()| ExitCode::SUCCESS),
             Command::Sql(arguments) => Ok(console::run(arguments).await),
             Command::Run(arguments) => Ok(console::run_file(arguments).await),
             Command::CheckConfig(arguments) => arguments.check().map(|()| ExitCode::SUCCESS),

@@ -3,8 +3,6 @@
 //! The modules in reading order; each imports only from the ones above it in this list
 //! (`ARCHITECTURE.md` has the table of layers, a test holds it).
 
-#![recursion_limit = "256"] // The dispatcher's futures nest deeply: statement, view in view, plan, write.
-
 pub mod error; //     what can go wrong, and how each door says it
 pub mod config; //    one struct of settings: defaults, file, environment, flags
 pub mod telemetry; // logs, metrics, named tasks and ordered shutdown

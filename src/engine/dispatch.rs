@@ -14,6 +14,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{EmptyRecordBatchStream, SendableRecordBatchStream};
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,11 +45,13 @@ pub enum Answer {
 }
 
 /// Parses and plans without running; nothing changes.
-pub async fn prepare(session: &Session, sql: &str) -> Result<Prepared> {
-    let statement = parse(session, sql)?;
-    authorise(session, &statement)?;
-    let (schema, parameter_schema, is_update) = describe(session, &statement).await?;
-    Ok(Prepared { schema, parameter_schema, is_update, statement, sql: sql.to_owned() })
+pub fn prepare<'a>(session: &'a Session, sql: &'a str) -> BoxFuture<'a, Result<Prepared>> {
+    Box::pin(async move {
+        let statement = parse(session, sql)?;
+        authorise(session, &statement)?;
+        let (schema, parameter_schema, is_update) = describe(session, &statement).await?;
+        Ok(Prepared { schema, parameter_schema, is_update, statement, sql: sql.to_owned() })
+    })
 }
 
 fn parse(session: &Session, sql: &str) -> Result<Statement> {
@@ -127,27 +130,29 @@ pub async fn result_schema_with(session: &Session, prepared: &Prepared, bound: O
 }
 
 /// Runs a statement. A definition or an INSERT is complete when this returns.
-pub async fn execute(session: &Session, prepared: &Prepared, bound: Option<&RecordBatch>) -> Result<Execution> {
-    authorise(session, &prepared.statement)?;
-    let shown = mask(&prepared.statement, &prepared.sql);
-    let guard = session.engine().queries().start(session.user(), session.door(), session.id(), &shown)?;
-    let call = Call { session, guard };
-    match run(&call, prepared, bound).await {
-        Ok(Ended::Streaming(runnable, schema)) => {
-            let query_id = call.guard.id.clone();
-            let timeout = call.timeout();
-            let stream = execute::stream(session.engine(), runnable, Arc::clone(&schema), call.guard, timeout);
-            Ok(Execution { query_id, schema, stream, rows_affected: None })
+pub fn execute<'a>(session: &'a Session, prepared: &'a Prepared, bound: Option<&'a RecordBatch>) -> BoxFuture<'a, Result<Execution>> {
+    Box::pin(async move {
+        authorise(session, &prepared.statement)?;
+        let shown = mask(&prepared.statement, &prepared.sql);
+        let guard = session.engine().queries().start(session.user(), session.door(), session.id(), &shown)?;
+        let call = Call { session, guard };
+        match run(&call, prepared, bound).await {
+            Ok(Ended::Streaming(runnable, schema)) => {
+                let query_id = call.guard.id.clone();
+                let timeout = call.timeout();
+                let stream = execute::stream(session.engine(), runnable, Arc::clone(&schema), call.guard, timeout);
+                Ok(Execution { query_id, schema, stream, rows_affected: None })
+            }
+            Ok(Ended::Answered(answer)) => {
+                call.guard.finished();
+                Ok(answered(call.guard.id.clone(), answer, &call.guard)?)
+            }
+            Err(error) => {
+                call.guard.failed(&error);
+                Err(error)
+            }
         }
-        Ok(Ended::Answered(answer)) => {
-            call.guard.finished();
-            Ok(answered(call.guard.id.clone(), answer, &call.guard)?)
-        }
-        Err(error) => {
-            call.guard.failed(&error);
-            Err(error)
-        }
-    }
+    })
 }
 
 enum Ended {

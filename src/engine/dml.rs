@@ -20,6 +20,7 @@ use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex};
 
 /// Runs an INSERT and returns the rows written.
@@ -285,36 +286,43 @@ pub async fn copy(call: &Call<'_>, copy: &CopyTo, values: &[ScalarValue]) -> Res
 }
 
 /// Writes a client's stream of batches into a table in one commit.
-pub async fn ingest(call: &Call<'_>, name: &[String], mode: IngestMode, batches: SendableRecordBatchStream) -> Result<i64> {
-    let planning = call.planning();
-    let key = planning.key(name)?;
-    let existing = planning.snapshot().tables.get(&key).cloned();
-    let schema = batches.schema();
-    let display = name.join(".");
-    match &existing {
-        None if planning.snapshot().views.contains_key(&key) => return Err(not_a_table(planning.snapshot(), &key, &display)),
-        None if !mode.create_if_missing => return Err(not_a_table(planning.snapshot(), &key, &display)),
-        Some(_) if mode.fail_if_exists => return Err(ddl::table::exists(&key)),
-        _ => {}
-    }
-    let plan = stream_plan(batches)?;
-    match existing.filter(|_| !mode.replace) {
-        Some(table) => {
-            let plan = by_name(plan, &schema, &table)?;
-            let runnable = call
-                .session
-                .engine()
-                .planning_threads()
-                .run(async move {
-                    let input = planning.state().create_physical_plan(&plan).await.map_err(errors::from_datafusion)?;
-                    let physical = write_plan(&planning, &table, input, WriteMode::Append).await?;
-                    Ok(Runnable { planning, logical: None, physical })
-                })
-                .await?;
-            count(call, runnable).await
+pub fn ingest<'a>(
+    call: &'a Call<'_>,
+    name: &'a [String],
+    mode: IngestMode,
+    batches: SendableRecordBatchStream,
+) -> BoxFuture<'a, Result<i64>> {
+    Box::pin(async move {
+        let planning = call.planning();
+        let key = planning.key(name)?;
+        let existing = planning.snapshot().tables.get(&key).cloned();
+        let schema = batches.schema();
+        let display = name.join(".");
+        match &existing {
+            None if planning.snapshot().views.contains_key(&key) => return Err(not_a_table(planning.snapshot(), &key, &display)),
+            None if !mode.create_if_missing => return Err(not_a_table(planning.snapshot(), &key, &display)),
+            Some(_) if mode.fail_if_exists => return Err(ddl::table::exists(&key)),
+            _ => {}
         }
-        None => ddl::table::create_as(call, &key, name.last().map_or("", String::as_str), plan, mode.replace).await,
-    }
+        let plan = stream_plan(batches)?;
+        match existing.filter(|_| !mode.replace) {
+            Some(table) => {
+                let plan = by_name(plan, &schema, &table)?;
+                let runnable = call
+                    .session
+                    .engine()
+                    .planning_threads()
+                    .run(async move {
+                        let input = planning.state().create_physical_plan(&plan).await.map_err(errors::from_datafusion)?;
+                        let physical = write_plan(&planning, &table, input, WriteMode::Append).await?;
+                        Ok(Runnable { planning, logical: None, physical })
+                    })
+                    .await?;
+                count(call, runnable).await
+            }
+            None => ddl::table::create_as(call, &key, name.last().map_or("", String::as_str), plan, mode.replace).await,
+        }
+    })
 }
 
 /// The columns of a stream as the columns of a table: by name when all are found, else by position.

@@ -16,6 +16,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as EngineStatement;
+use futures::future::BoxFuture;
 use sqlparser::ast::{ObjectName, ObjectNamePart, Query, Statement as SqlStatement};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -103,24 +104,26 @@ impl Planning {
 
     /// Plans a query. With `values` the parameters of table functions are put in; the others stay
     /// placeholders and are bound afterwards.
-    pub async fn query(&self, statement: &QueryStatement, values: Option<&[ScalarValue]>) -> Result<LogicalPlan> {
-        let mut query = (*statement.query).clone();
-        let mut planning = self.clone();
-        planning.file_column = names::mentions_file_column(&query);
-        planning.ml_tables = HashMap::new();
-        for (idx, call) in statement.ml_calls.iter().enumerate() {
-            let table = Box::pin(ml::table(&planning, call, values)).await?;
-            planning.ml_tables.insert(format!("__weir_ml_{idx}"), table);
-        }
-        if let Some(values) = values {
-            parameters::into_table_functions(&mut query, values)?;
-        }
-        let known = planning.known_names(&mut query).await?;
-        names::resolve(&mut query, known)?;
-        let mut state = planning.state.clone();
-        state.register_catalog_list(Arc::new(StatementCatalog(planning)));
-        let statement = EngineStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
-        state.statement_to_plan(statement).await.map_err(errors::from_datafusion)
+    pub fn query<'a>(&'a self, statement: &'a QueryStatement, values: Option<&'a [ScalarValue]>) -> BoxFuture<'a, Result<LogicalPlan>> {
+        Box::pin(async move {
+            let mut query = (*statement.query).clone();
+            let mut planning = self.clone();
+            planning.file_column = names::mentions_file_column(&query);
+            planning.ml_tables = HashMap::new();
+            for (idx, call) in statement.ml_calls.iter().enumerate() {
+                let table = Box::pin(ml::table(&planning, call, values)).await?;
+                planning.ml_tables.insert(format!("__weir_ml_{idx}"), table);
+            }
+            if let Some(values) = values {
+                parameters::into_table_functions(&mut query, values)?;
+            }
+            let known = planning.known_names(&mut query).await?;
+            names::resolve(&mut query, known)?;
+            let mut state = planning.state.clone();
+            state.register_catalog_list(Arc::new(StatementCatalog(planning)));
+            let statement = EngineStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
+            state.statement_to_plan(statement).await.map_err(errors::from_datafusion)
+        })
     }
 
     /// Resolves the query's tables, so that their columns are known and a missing one is named.
@@ -157,26 +160,28 @@ impl Planning {
     }
 
     /// The provider of a relation, pinned for this statement; `None` when there is none of that name.
-    pub async fn provider(&self, parts: &[String]) -> Result<Option<Arc<dyn TableProvider>>> {
-        if let [name] = parts
-            && let Some(table) = self.ml_tables.get(&name.to_lowercase())
-        {
-            return Ok(Some(Arc::clone(table)));
-        }
-        let key = match parts {
-            [schema, path] if schema == FILES => (FILES.to_owned(), path.clone(), self.file_column),
-            _ => {
-                let key = self.key(parts)?;
-                (key.database, key.name, self.file_column)
+    pub fn provider<'a>(&'a self, parts: &'a [String]) -> BoxFuture<'a, Result<Option<Arc<dyn TableProvider>>>> {
+        Box::pin(async move {
+            if let [name] = parts
+                && let Some(table) = self.ml_tables.get(&name.to_lowercase())
+            {
+                return Ok(Some(Arc::clone(table)));
             }
-        };
-        if let Some(provider) = self.shared.pinned.lock().await.get(&key) {
-            return Ok(Some(Arc::clone(provider)));
-        }
-        let Some(provider) = self.open(&key.0, &key.1).await? else { return Ok(None) };
-        // Two scans of one statement may open a table at once: the first one stays.
-        let mut pinned = self.shared.pinned.lock().await;
-        Ok(Some(Arc::clone(pinned.entry(key).or_insert(provider))))
+            let key = match parts {
+                [schema, path] if schema == FILES => (FILES.to_owned(), path.clone(), self.file_column),
+                _ => {
+                    let key = self.key(parts)?;
+                    (key.database, key.name, self.file_column)
+                }
+            };
+            if let Some(provider) = self.shared.pinned.lock().await.get(&key) {
+                return Ok(Some(Arc::clone(provider)));
+            }
+            let Some(provider) = self.open(&key.0, &key.1).await? else { return Ok(None) };
+            // Two scans of one statement may open a table at once: the first one stays.
+            let mut pinned = self.shared.pinned.lock().await;
+            Ok(Some(Arc::clone(pinned.entry(key).or_insert(provider))))
+        })
     }
 
     async fn open(&self, database: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {

@@ -213,7 +213,8 @@ impl<'a> Cursor<'a> {
             return Err(self.unexpected("a type"));
         }
         let (data_type, n_read) = types::parse(self.source, &self.rest()[..extent])?;
-        let text = types::text(&self.text_of(&self.rest()[..n_read]), &data_type);
+        let read = &self.rest()[..n_read];
+        let text = types::text(&self.text_of(read), read);
         self.position += n_read;
         Ok((data_type, text))
     }

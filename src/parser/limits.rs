@@ -8,6 +8,8 @@ use sqlparser::tokenizer::Token;
 pub(super) const SQL_BYTES_MAX: usize = 1 << 20;
 /// Operators that can end up nested in one another: a flat chain becomes a tree of that height.
 pub(super) const OPERATORS_MAX: usize = 500;
+/// Operators that need as much stack as one level of brackets.
+const OPERATORS_PER_LEVEL: usize = 10;
 /// Operators of all expressions of a statement together.
 pub(super) const OPERATORS_TOTAL_MAX: usize = 10_000;
 /// Arms of UNION, EXCEPT and INTERSECT.
@@ -62,6 +64,13 @@ pub(super) fn too_deep() -> Error {
     Error::new(Code::LimitExceeded, "the statement is nested too deeply")
         .detail(format!("The limit is {DEPTH_MAX} levels of brackets, subqueries and CASE."))
         .hint("Split the query with WITH or views.")
+}
+
+/// The error for a mistake inside so many nested expressions that it cannot be found.
+pub(super) fn too_tangled() -> Error {
+    Error::new(Code::LimitExceeded, "the statement is too tangled to parse")
+        .detail("There is a mistake inside nested CASE, CAST or similar expressions, and looking for it took too long.")
+        .hint("Check that each CASE has its END and each bracket its partner, or split the query with WITH.")
 }
 
 /// The error for too many tables in FROM.
@@ -136,8 +145,11 @@ impl Levels {
 }
 
 /// Refuses a statement that is nested too deeply or chains too many operators or set operations.
-pub(super) fn check_statement(lexemes: &[Lexeme]) -> Result<()> {
+///
+/// Returns how many levels deep it is; a chain of prefix operators counts as a few.
+pub(super) fn check_statement(lexemes: &[Lexeme]) -> Result<usize> {
     let mut levels = Levels { open: vec![(Opened::Bracket, 0)], chain: 0, total: 0 };
+    let mut deepest = 0_usize;
     let mut n_arms = 1_usize;
     for (idx, lexeme) in lexemes.iter().enumerate() {
         let previous = idx.checked_sub(1).map(|idx| &lexemes[idx]);
@@ -182,11 +194,12 @@ pub(super) fn check_statement(lexemes: &[Lexeme]) -> Result<()> {
             token if super::lexeme::is_text(token) => {}
             _ => levels.operator(after_value)?,
         }
+        deepest = deepest.max(levels.open.len() - 1 + levels.chain / OPERATORS_PER_LEVEL);
     }
     if n_arms > SET_ARMS_MAX {
         return Err(Error::new(Code::LimitExceeded, "the statement has too many UNION arms")
             .detail(format!("It has {n_arms}, the limit is {SET_ARMS_MAX}."))
             .hint("Use VALUES for literal rows, or one directory for many files."));
     }
-    Ok(())
+    Ok(deepest)
 }

@@ -23,6 +23,7 @@ fn is_reserved(name: &str) -> bool {
         "CASE",
         "CAST",
         "CREATE",
+        "CUBE",
         "CURRENT_DATE",
         "CURRENT_TIME",
         "CURRENT_TIMESTAMP",
@@ -40,9 +41,12 @@ fn is_reserved(name: &str) -> bool {
         "MAP",
         "ML",
         "MODEL",
+        "NOT",
         "NULL",
         "OR",
         "PRIMARY",
+        "ROLLUP",
+        "SOME",
         "STREAM",
         "STRUCT",
         "TABLE",
@@ -51,6 +55,7 @@ fn is_reserved(name: &str) -> bool {
         "TIMESTAMP",
         "TOP",
         "TRUE",
+        "UNNEST",
         "WHEN",
     ];
     let upper = name.to_ascii_uppercase();

@@ -1,13 +1,13 @@
 //! Queries: ML calls out, tokens to `sqlparser`, its tree cleaned for the planner.
 
 use super::ast::QueryStatement;
+use super::grammar::Grammar;
 use super::lexeme::Lexeme;
 use super::syntax::Source;
-use super::{ml, normalise};
+use super::{limits, ml, normalise};
 use crate::error::Result;
 use sqlparser::ast::Expr;
-use sqlparser::dialect::GenericDialect;
-use sqlparser::parser::Parser;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 /// Calls of its own recursion that `sqlparser` may nest; brackets are limited before, see `limits`.
@@ -27,18 +27,14 @@ pub(super) fn parse(source: Source<'_>, lexemes: Vec<Lexeme>, text: String) -> R
     let (lexemes, ml_calls) = ml::extract(source, lexemes)?;
     let lexemes = spell_out_table(lexemes);
     normalise::check_tokens(source, &lexemes)?;
-    let mut parser = parser(&lexemes);
-    let mut query = parser.parse_query().map_err(|error| source.translate(&error, &lexemes))?;
-    expect_end(source, &parser, &lexemes)?;
+    let mut query = read(source, &lexemes, |parser| parser.parse_query())?;
     normalise::query(&mut query, ml_calls.len())?;
     Ok(QueryStatement { query, ml_calls, text, n_parameters: source.n_parameters })
 }
 
 /// Parses these tokens, all of them, as one expression.
 pub(super) fn parse_expression(source: Source<'_>, lexemes: &[Lexeme]) -> Result<Expr> {
-    let mut parser = parser(lexemes);
-    let mut expression = parser.parse_expr().map_err(|error| source.translate(&error, lexemes))?;
-    expect_end(source, &parser, lexemes)?;
+    let mut expression = read(source, lexemes, |parser| parser.parse_expr())?;
     normalise::expression(&mut expression)?;
     Ok(expression)
 }
@@ -53,18 +49,19 @@ pub(super) fn select_all(source: Source<'_>, name: &[Lexeme]) -> Result<QuerySta
     parse(source, lexemes, format!("SELECT * FROM {}", super::cursor::text_of(source.sql, name)))
 }
 
-fn parser(lexemes: &[Lexeme]) -> Parser<'static> {
+/// Runs a production of `sqlparser` over all of these tokens.
+fn read<T>(source: Source<'_>, lexemes: &[Lexeme], production: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
+    let grammar = Grammar::new(lexemes.len());
     let tokens = lexemes.iter().map(Lexeme::to_token).collect();
-    Parser::new(&GenericDialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens)
-}
-
-fn expect_end(source: Source<'_>, parser: &Parser<'_>, lexemes: &[Lexeme]) -> Result<()> {
-    let found = parser.peek_token();
-    if found.token == Token::EOF {
-        return Ok(());
-    }
-    let message = format!("Expected: the end of the statement, found: {}{}", found.token, found.span.start);
-    Err(source.translate(&sqlparser::parser::ParserError::ParserError(message), lexemes))
+    let mut parser = Parser::new(&grammar).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens);
+    let parsed = production(&mut parser).and_then(|parsed| {
+        let found = parser.peek_token();
+        match found.token {
+            Token::EOF => Ok(parsed),
+            token => Err(ParserError::ParserError(format!("Expected: the end of the statement, found: {token}{}", found.span.start))),
+        }
+    });
+    parsed.map_err(|error| if grammar.is_exhausted() { limits::too_tangled() } else { source.translate(&error, lexemes) })
 }
 
 fn all_columns_of(place: &Lexeme) -> Vec<Lexeme> {
@@ -93,7 +90,8 @@ fn query_position(before: &[Lexeme]) -> bool {
     match before {
         [] => true,
         [.., set, last] if last.is_one_of(&["ALL", "DISTINCT"]) => set.is_one_of(SET_WORDS),
-        [.., last] if last.is_one_of(SET_WORDS) => true,
+        // After `WITH x AS (..)` as well.
+        [.., last] if last.is_one_of(SET_WORDS) || last.token == Token::RParen => true,
         [last] => last.token == Token::LParen,
         // A function's bracket is none: `tumble(TABLE t, ..)` is an argument.
         [.., opener, last] => {

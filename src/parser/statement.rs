@@ -5,13 +5,17 @@ use super::cursor::Cursor;
 use super::lexeme::Lexeme;
 use super::syntax::{self, Source};
 use super::table::Modifiers;
-use super::{alter, copy, database, dialect, insert, limits, model, query, session, show, table, user, view};
+use super::{alter, copy, database, dialect, insert, limits, model, query, session, show, stack, table, user, view};
 use crate::error::{Code, Error, Result, nearest};
 use sqlparser::tokenizer::Token;
 
 /// Parses the tokens of one statement.
 pub(super) fn parse(sql: &str, lexemes: &[Lexeme]) -> Result<Statement> {
-    limits::check_statement(lexemes)?;
+    let levels = limits::check_statement(lexemes)?;
+    stack::with_room(levels, || parse_checked(sql, lexemes))
+}
+
+fn parse_checked(sql: &str, lexemes: &[Lexeme]) -> Result<Statement> {
     let mut source = Source::new(sql, lexemes);
     let (lexemes, n_parameters) = dialect::rewrite(source, lexemes)?;
     source.n_parameters = n_parameters;

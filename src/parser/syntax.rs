@@ -99,7 +99,7 @@ impl<'a> Source<'a> {
 
 /// A text that has no tokens from some place on: an open string, comment or quoted name.
 pub(super) fn not_tokens(error: &TokenizerError) -> Error {
-    at(error.location, &lower_first(error.message.trim()))
+    at(error.location, &lower_first(error.message.trim().trim_end_matches('.')))
 }
 
 /// A syntax error with its place.

@@ -145,9 +145,8 @@ fn columns(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
 
 fn column_or_constraint(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     // Only what follows tells a constraint from a column that is called `primary` or `key`.
-    let named = cursor.is(&["CONSTRAINT"])
-        && cursor.peek_at(2).is_some_and(|third| third.is_one_of(&["PRIMARY", "UNIQUE", "FOREIGN", "CHECK"]))
-        && !cursor.peek_at(2).is_some_and(|third| third.token == Token::Comma);
+    let named =
+        cursor.is(&["CONSTRAINT"]) && cursor.peek_at(2).is_some_and(|third| third.is_one_of(&["PRIMARY", "UNIQUE", "FOREIGN", "CHECK"]));
     if named {
         cursor.position += 2;
     }
@@ -285,7 +284,15 @@ fn stored_as(cursor: &mut Cursor<'_>) -> Result<String> {
 pub(super) fn format_name(cursor: &mut Cursor<'_>) -> Result<String> {
     let name = match cursor.accept_text() {
         Some(text) => text,
-        None => cursor.object_name("the name of a format")?.to_string(),
+        None => {
+            // `USING org.apache.spark.sql.parquet` has more parts than a table's name may have.
+            let mut name = cursor.name("the name of a format")?;
+            while cursor.accept_token(&Token::Period) {
+                name.push('.');
+                name.push_str(&cursor.name("the name of a format")?);
+            }
+            name
+        }
     };
     Ok(format_of_class(&name).map_or_else(|| name.to_uppercase(), Into::into))
 }

@@ -1,41 +1,12 @@
 //! Column types: Hive, Spark and SQL spellings.
 
+use super::grammar::Grammar;
 use super::lexeme::{Lexeme, lex};
 use super::syntax::{self, Source};
 use crate::error::Result;
 use sqlparser::ast::{DataType, ExactNumberInfo, ObjectName, TimezoneInfo};
-use sqlparser::dialect::{Dialect, GenericDialect};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
-use std::any::TypeId;
-
-/// The generic dialect, plus `MAP<k, v>` with angle brackets, which only Spark's has.
-#[derive(Debug)]
-struct TypeDialect;
-
-impl Dialect for TypeDialect {
-    fn dialect(&self) -> TypeId {
-        TypeId::of::<GenericDialect>()
-    }
-    fn is_identifier_start(&self, ch: char) -> bool {
-        GenericDialect.is_identifier_start(ch)
-    }
-    fn is_identifier_part(&self, ch: char) -> bool {
-        GenericDialect.is_identifier_part(ch)
-    }
-    fn supports_struct_literal(&self) -> bool {
-        true
-    }
-    fn supports_map_literal_with_angle_brackets(&self) -> bool {
-        true
-    }
-    fn supports_array_typedef_with_brackets(&self) -> bool {
-        true
-    }
-    fn supports_data_type_signed_suffix(&self) -> bool {
-        true
-    }
-}
 
 /// How many tokens a type can take at most: up to a comma or closing bracket that is not its own.
 pub(super) fn extent(lexemes: &[Lexeme]) -> usize {
@@ -56,7 +27,8 @@ pub(super) fn extent(lexemes: &[Lexeme]) -> usize {
 /// Reads a type at the start of these tokens; returns how many it took.
 pub(super) fn parse(source: Source<'_>, lexemes: &[Lexeme]) -> Result<(DataType, usize)> {
     let tokens = lexemes.iter().map(Lexeme::to_token).collect();
-    let mut parser = Parser::new(&TypeDialect).with_tokens_with_locations(tokens);
+    let grammar = Grammar::new(lexemes.len());
+    let mut parser = Parser::new(&grammar).with_tokens_with_locations(tokens);
     let data_type = parser.parse_data_type().map_err(|error| source.translate(&error, lexemes))?;
     Ok((normalise(data_type), parser.index().min(lexemes.len())))
 }
@@ -68,9 +40,9 @@ pub(super) fn parse_text(text: &str) -> Result<DataType> {
     if let Some(error) = error {
         return Err(syntax::not_tokens(&error));
     }
-    super::limits::check_statement(&lexemes)?;
+    let levels = super::limits::check_statement(&lexemes)?;
     let source = Source::new(text, &lexemes);
-    let (data_type, n_read) = parse(source, &lexemes)?;
+    let (data_type, n_read) = super::stack::with_room(levels, || parse(source, &lexemes))?;
     match lexemes.get(n_read) {
         Some(extra) => Err(source.unexpected(Some(extra), "the end of the type")),
         None => Ok(data_type),
@@ -78,9 +50,9 @@ pub(super) fn parse_text(text: &str) -> Result<DataType> {
 }
 
 /// The type as written, on one line; comments inside it are dropped.
-pub(super) fn text(written: &str, data_type: &DataType) -> String {
+pub(super) fn text(written: &str, lexemes: &[Lexeme]) -> String {
     if written.contains("--") || written.contains("/*") {
-        return data_type.to_string();
+        return lexemes.iter().map(|lexeme| lexeme.token.to_string()).collect::<Vec<_>>().join(" ");
     }
     written.split_whitespace().collect::<Vec<_>>().join(" ")
 }

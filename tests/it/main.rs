@@ -2,4 +2,6 @@
 
 mod harness;
 
+mod docs;
 mod slt;
+mod tidy;

@@ -156,7 +156,10 @@ fn partition_columns(create: &CreateTable, columns: &mut Vec<Column>) -> Result<
             }
             (None, Some(position)) => partitions.push(columns.remove(position)),
             (None, None) => {
-                return Err(Error::new(Code::UndefinedColumn, format!("partition column \"{}\" is not a column of the table", wanted.name)));
+                return Err(Error::new(
+                    Code::UndefinedColumn,
+                    format!("partition column \"{}\" is not a column of the table", wanted.name),
+                ));
             }
         }
     }

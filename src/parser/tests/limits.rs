@@ -92,7 +92,7 @@ fn nesting_has_a_limit() {
     }
     for (open, middle, close) in [("(", "t", ")"), ("(SELECT * FROM ", "t", ")"), ("(a JOIN ", "t", " ON true)")] {
         let nested = |n: usize| format!("SELECT * FROM {}{middle}{}", open.repeat(n), close.repeat(n));
-        check(nested(20), true);
+        check(nested(40), true);
         check(nested(3_000), false);
         assert!(on_small_stack(format!("SELECT * FROM {}", open.repeat(90))).is_err());
     }

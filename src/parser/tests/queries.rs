@@ -73,7 +73,7 @@ fn ml_calls_nest_and_stand_in_subqueries() {
     let input = query.ml_calls[0].input.as_ref().unwrap();
     assert_eq!(input.query.to_string(), "SELECT * FROM __weir_ml_0");
     assert_eq!(input.ml_calls[0].model, name("n"));
-    assert!(query_of("SELECT ml.a, ML.f(x) FROM ml").ml_calls.is_empty());
+    assert!(query_of("SELECT ml.a, \"ML\".f(x), ml FROM ml").ml_calls.is_empty());
 }
 
 #[test]

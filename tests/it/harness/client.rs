@@ -1,5 +1,6 @@
 //! A Flight SQL client in Rust: prepares first, as every driver does.
 
+use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -26,9 +27,9 @@ impl Client {
         let (user, password) = login.unwrap_or(("", ""));
         // The token is set by the client itself.
         if login.is_some() {
-            inner.handshake(user, password).await.map_err(|error| error.to_string())?;
+            inner.handshake(user, password).await.map_err(message)?;
         } else {
-            inner.handshake("admin", "").await.map_err(|error| error.to_string())?;
+            inner.handshake("admin", "").await.map_err(message)?;
         }
         Ok(Self { inner })
     }
@@ -52,7 +53,7 @@ impl Client {
         for endpoint in info.endpoint {
             let ticket = endpoint.ticket.ok_or("an endpoint without a ticket")?;
             let stream = self.inner.do_get(ticket).await.map_err(message)?;
-            batches.extend(stream.try_collect::<Vec<_>>().await.map_err(|error| message(error.into()))?);
+            batches.extend(stream.try_collect::<Vec<_>>().await.map_err(message)?);
         }
         let _ = prepared.close().await;
         Ok(Answer::Rows(batches))
@@ -81,15 +82,10 @@ pub fn cells(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     rows
 }
 
-/// The server's message out of a client's error.
-fn message(error: datafusion::arrow::error::ArrowError) -> String {
-    let text = error.to_string();
-    // tonic prints: status: .., message: "..", details: ..
-    match text.split_once("message: \"") {
-        Some((_, rest)) => match rest.rfind("\", details") {
-            Some(end) => rest[..end].replace("\\\"", "\"").replace("\\\\", "\\"),
-            None => rest.trim_end_matches('"').replace("\\\"", "\""),
-        },
-        None => text,
+/// The server's own message.
+fn message(error: FlightError) -> String {
+    match error {
+        FlightError::Tonic(status) => status.message().to_owned(),
+        other => other.to_string(),
     }
 }

@@ -42,22 +42,11 @@ fn place() -> Place {
 }
 
 fn csv() -> TextOptions {
-    TextOptions {
-        header: true,
-        skip_lines: 0,
-        delimiter: ",".into(),
-        quote: Some(b'"'),
-        escape: None,
-        null_text: String::new(),
-        comment: None,
-        timestamp_format: None,
-        bad_field_is_null: false,
-        compression: Compression::None,
-    }
+    TextOptions::csv()
 }
 
 fn textfile() -> TextOptions {
-    TextOptions { header: false, delimiter: "\u{1}".into(), quote: None, null_text: "\\N".into(), ..csv() }
+    TextOptions::textfile()
 }
 
 fn json(timestamp_format: JsonTimestamp) -> Format {

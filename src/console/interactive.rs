@@ -1,0 +1,148 @@
+//! The prompt: lines from a person, edited and remembered.
+
+use super::failure::{Exit, Failure};
+use super::session::{Console, Flow};
+use rustyline::config::Configurer;
+use rustyline::error::ReadlineError;
+use rustyline::history::{DefaultHistory, History};
+use rustyline::{Config, Editor};
+use std::path::{Path, PathBuf};
+
+const HISTORY_ENTRIES_MAX: usize = 10_000;
+
+type LineEditor = Editor<(), DefaultHistory>;
+
+/// Talks with a person until `\q` or Ctrl-D.
+pub async fn run(console: &mut Console) -> Exit {
+    console.is_interactive = true;
+    if let Err(failure) = console.connect().await {
+        return super::fatal(&failure);
+    }
+    let mut editor = match editor() {
+        Ok(editor) => editor,
+        Err(error) => {
+            console.say(&format!("ERROR:  could not use the terminal: {error}"));
+            return Exit::Fatal;
+        }
+    };
+    let history = history_path();
+    if let Some(path) = &history {
+        load(&mut editor, path);
+    }
+    if !console.is_quiet {
+        println!("weir {}, connected to {}\nType \\? for commands, \\h for SQL, \\q to leave.\n", env!("CARGO_PKG_VERSION"), console.connector.address());
+    }
+    let exit = talk(console, &mut editor).await;
+    if let Some(path) = &history {
+        save(&mut editor, path);
+    }
+    exit
+}
+
+async fn talk(console: &mut Console, editor: &mut LineEditor) -> Exit {
+    let mut typed = String::new();
+    loop {
+        let prompt = format!("weir{}> ", console.scanner.prompt());
+        // The editor blocks; the connection is kept alive by other threads meanwhile.
+        match tokio::task::block_in_place(|| editor.readline(&prompt)) {
+            Ok(text) => {
+                typed.push_str(&text);
+                typed.push('\n');
+                console.interrupts.forget();
+                let mut flow = Flow::Next;
+                // A statement that was called back from history has several lines.
+                for line in text.split('\n') {
+                    flow = console.line(&format!("{line}\n")).await;
+                    if flow != Flow::Next {
+                        break;
+                    }
+                }
+                if console.scanner.is_empty() || flow != Flow::Next {
+                    remember(editor, &std::mem::take(&mut typed));
+                }
+                match flow {
+                    Flow::Quit => return Exit::Success,
+                    // Nobody can read on; everything else a person survives.
+                    Flow::Stop(_) if console.after(console_is_readable()) != Flow::Next => return Exit::Fatal,
+                    Flow::Stop(_) => {
+                        console.scanner.take();
+                    }
+                    Flow::Next => {}
+                }
+            }
+            Err(ReadlineError::Interrupted) => {
+                typed.clear();
+                console.scanner.take();
+            }
+            Err(ReadlineError::Eof) => {
+                println!("\\q");
+                return Exit::Success;
+            }
+            Err(error) => {
+                console.say(&format!("ERROR:  could not read from the terminal: {error}"));
+                return Exit::Fatal;
+            }
+        }
+    }
+}
+
+fn console_is_readable() -> Result<(), Failure> {
+    use std::io::Write;
+    std::io::stdout().flush().map_err(Failure::from)
+}
+
+fn editor() -> rustyline::Result<LineEditor> {
+    let config = Config::builder().history_ignore_space(true).bracketed_paste(true).build();
+    let mut editor = LineEditor::with_config(config)?;
+    editor.set_max_history_size(HISTORY_ENTRIES_MAX)?;
+    editor.set_auto_add_history(false);
+    Ok(editor)
+}
+
+/// Keeps what was typed, as one entry; no passwords.
+fn remember(editor: &mut LineEditor, typed: &str) {
+    let typed = typed.trim_end();
+    if may_be_remembered(typed) {
+        // The worst is a statement that must be typed again.
+        let _ = editor.add_history_entry(typed);
+    }
+}
+
+fn may_be_remembered(typed: &str) -> bool {
+    !typed.trim().is_empty() && !typed.to_ascii_lowercase().contains("password")
+}
+
+/// `$XDG_STATE_HOME/weir/history`, by default `~/.local/state/weir/history`.
+fn history_path() -> Option<PathBuf> {
+    let directory = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")))?;
+    Some(state.join("weir").join("history"))
+}
+
+fn load(editor: &mut LineEditor, path: &Path) {
+    // A first start has no history; one that cannot be read is not worth a refusal.
+    let _ = editor.load_history(path);
+}
+
+fn save(editor: &mut LineEditor, path: &Path) {
+    if editor.history().is_empty() {
+        return;
+    }
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let saved = made.map_err(ReadlineError::from).and_then(|()| editor.append_history(path));
+    if let Err(error) = saved {
+        eprintln!("could not save the history to \"{}\": {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_remembered() {
+        assert!(!may_be_remembered("ALTER USER ann\nPassword 'x';"));
+        assert!(!may_be_remembered(" \n"));
+        assert!(may_be_remembered("SELECT 1;"));
+    }
+}
