@@ -7,6 +7,7 @@ use sqlparser::ast::{DataType, Expr, Query};
 
 /// One SQL statement.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "statements are handled one at a time and hardly moved")]
 pub enum Statement {
     /// SELECT, VALUES, WITH, TABLE t.
     Query(QueryStatement),
@@ -117,7 +118,7 @@ pub enum Transaction {
 }
 
 /// A name of one to three parts, as written: quotes removed, case kept.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct ObjectName(pub Vec<String>);
 
 impl std::fmt::Display for ObjectName {
@@ -134,7 +135,8 @@ pub struct QueryStatement {
     pub ml_calls: Vec<MlCall>,
     /// The text as written (views keep it), trimmed, without the final semicolon.
     pub text: String,
-    /// Number of parameters (`?` and `$n`): all have become `$1..$n`.
+    /// Number of parameters (`?` and `$n`) of the whole statement: all have become `$1..$n`, numbered across
+    /// the statement, so that the inputs of ML calls count with the query around them.
     pub n_parameters: usize,
 }
 
@@ -182,12 +184,6 @@ pub struct CreateTable {
     pub options: Vec<SqlOption>,
     /// `AS SELECT`.
     pub query: Option<QueryStatement>,
-}
-
-impl Default for ObjectName {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

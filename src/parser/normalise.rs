@@ -7,8 +7,8 @@ use super::syntax::Source;
 use super::{limits, ml, types};
 use crate::error::{Code, Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Fetch, LimitClause, ObjectName, OffsetRows, Query, Select, SetExpr, TableFactor, Top,
-    TopQuantity, Value, VisitMut, VisitorMut,
+    DataType, Expr, Fetch, LimitClause, ObjectName, OffsetRows, Query, Select, SetExpr, TableFactor, Top, TopQuantity, Value, VisitMut,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Token;
 use std::ops::ControlFlow;
@@ -132,20 +132,9 @@ impl VisitorMut for Pass {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> Step {
-        match expression {
-            Expr::Cast { data_type, .. } => {
-                let written = std::mem::replace(data_type, DataType::Unspecified);
-                *data_type = types::normalise(written);
-            }
-            // The planner multiplies an interval with a BIGINT only.
-            Expr::BinaryOp { left, op: BinaryOperator::Multiply, right } => {
-                if matches!(right.as_ref(), Expr::Interval(_)) {
-                    widen(left);
-                } else if matches!(left.as_ref(), Expr::Interval(_)) {
-                    widen(right);
-                }
-            }
-            _ => {}
+        if let Expr::Cast { data_type, .. } = expression {
+            let written = std::mem::replace(data_type, DataType::Unspecified);
+            *data_type = types::normalise(written);
         }
         Step::Continue(())
     }
@@ -160,18 +149,6 @@ impl Pass {
             *seen = true;
         }
     }
-}
-
-/// Casts a factor of an interval to BIGINT, unless it has a fraction.
-fn widen(factor: &mut Expr) {
-    if let Expr::Value(value) = factor
-        && let Value::Number(digits, _) = &value.value
-        && digits.contains(['.', 'e', 'E'])
-    {
-        return;
-    }
-    let inner = std::mem::replace(factor, Expr::value(Value::Null));
-    *factor = Expr::Cast { kind: CastKind::Cast, expr: Box::new(inner), data_type: DataType::BigInt(None), array: false, format: None };
 }
 
 /// `SELECT TOP n` becomes LIMIT of that select, after the ORDER BY of its query.

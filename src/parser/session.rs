@@ -23,7 +23,7 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<Statement> {
         }
         return Ok(Statement::Set { name: "timezone".into(), value: value(cursor)? });
     }
-    if cursor.is(&["ROLE"]) && !cursor.peek_at(1).is_some_and(|next| next.token == Token::Eq) {
+    if cursor.is(&["ROLE"]) && cursor.peek_at(1).is_none_or(|next| next.token != Token::Eq) {
         return Err(Cursor::not_supported("SET ROLE"));
     }
     if cursor.accept(&["NAMES"]) {

@@ -147,9 +147,7 @@ pub(super) fn describe(cursor: &mut Cursor<'_>) -> Result<Statement> {
         DescribeTarget::Database(database::database_name(cursor)?)
     } else if more(cursor) && cursor.is(&["FUNCTION"]) {
         return Err(Cursor::not_supported("DESCRIBE FUNCTION").hint("SHOW FUNCTIONS LIKE 'name' lists functions."));
-    } else if more(cursor) && cursor.accept(&["QUERY"]) {
-        DescribeTarget::Query(cursor.query()?)
-    } else if cursor.is_token(&Token::LParen) || (more(cursor) && query::begins(cursor.rest()) && !cursor.is(&["TABLE"])) {
+    } else if (more(cursor) && (cursor.accept(&["QUERY"]) || begins_query(cursor))) || cursor.is_token(&Token::LParen) {
         DescribeTarget::Query(cursor.query()?)
     } else if cursor.peek().is_some_and(|next| matches!(next.token, Token::SingleQuotedString(_))) {
         let file = cursor.rest();
@@ -165,4 +163,9 @@ pub(super) fn describe(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return Err(Cursor::not_supported("DESCRIBE of one column or partition"));
     }
     Ok(Statement::Describe { target, formatted })
+}
+
+/// Whether a query stands here; `DESCRIBE TABLE t` describes the table.
+fn begins_query(cursor: &Cursor<'_>) -> bool {
+    query::begins(cursor.rest()) && !cursor.is(&["TABLE"])
 }

@@ -145,9 +145,8 @@ fn columns(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
 
 fn column_or_constraint(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     // Only what follows tells a constraint from a column that is called `primary` or `key`.
-    let named = cursor.is(&["CONSTRAINT"])
-        && cursor.peek_at(2).is_some_and(|third| third.is_one_of(&["PRIMARY", "UNIQUE", "FOREIGN", "CHECK"]))
-        && !cursor.peek_at(2).is_some_and(|third| third.token == Token::Comma);
+    let named =
+        cursor.is(&["CONSTRAINT"]) && cursor.peek_at(2).is_some_and(|third| third.is_one_of(&["PRIMARY", "UNIQUE", "FOREIGN", "CHECK"]));
     if named {
         cursor.position += 2;
     }

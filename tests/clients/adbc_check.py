@@ -247,7 +247,7 @@ def lists_objects_at_every_depth(target):
             schemas = {schema["db_schema_name"]: schema for schema in catalogs[0]["catalog_db_schemas"]}
             if depth == "db_schemas":
                 continue
-            tables = {table["table_name"]: table for table in schemas["default"]["db_schema_tables"]}
+            tables = {table["table_name"]: table for table in schemas["public"]["db_schema_tables"]}
             if "adbc_check_rows" not in tables:
                 raise AssertionError(f"the table is not in {sorted(tables)}")
             if depth == "all":
@@ -271,7 +271,7 @@ def describes_a_table(target):
 def keeps_a_session(target):
     with target.connect() as connection, connection.cursor() as cursor:
         expect(connection.adbc_current_catalog, "weir")
-        expect(connection.adbc_current_db_schema, "default")
+        expect(connection.adbc_current_db_schema, "public")
         expect_error(lambda: setattr(connection, "adbc_current_db_schema", "adbc_check_nowhere"))
         expect(scalar(cursor, "SELECT 1"), 1, "the session goes on")
 
@@ -335,7 +335,7 @@ def cancels_a_long_query(target):
     with target.connect() as connection, connection.cursor() as cursor:
         # The server ends a query when the client's stream is gone; its history says so.
         for _ in range(100):
-            cursor.execute("SELECT state FROM system.queries WHERE query LIKE '%100000) AS b(value)%' AND query NOT LIKE '%system.queries%'")
+            cursor.execute("SELECT state FROM system.queries WHERE sql LIKE '%100000) AS b(value)%' AND sql NOT LIKE '%system.queries%'")
             states = {row[0].lower() for row in cursor.fetchall()}
             if states and not states & {"running", "planning", "queued"}:
                 break

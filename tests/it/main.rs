@@ -2,4 +2,9 @@
 
 mod harness;
 
+mod clients;
+mod docs;
+mod interop;
+mod recommender;
 mod slt;
+mod tidy;

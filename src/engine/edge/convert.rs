@@ -8,7 +8,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{ArrowNativeType, DataType, FieldRef, UInt64Type};
+use datafusion::arrow::datatypes::{DataType, FieldRef, UInt64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::FormatOptions;
 use std::sync::Arc;
@@ -136,10 +136,7 @@ fn structure<'a>(
 }
 
 /// The part of the child that a sliced list refers to, and its offsets from 0: a value outside must not fail the conversion.
-fn used<O: ArrowNativeType + std::ops::Sub<Output = O>>(values: &ArrayRef, offsets: &OffsetBuffer<O>) -> (ArrayRef, OffsetBuffer<O>)
-where
-    O: OffsetSizeTrait,
-{
+fn used<O: OffsetSizeTrait>(values: &ArrayRef, offsets: &OffsetBuffer<O>) -> (ArrayRef, OffsetBuffer<O>) {
     let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
     if first.as_usize() == 0 && last.as_usize() == values.len() {
         return (Arc::clone(values), offsets.clone());

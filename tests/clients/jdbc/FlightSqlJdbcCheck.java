@@ -167,7 +167,7 @@ public class FlightSqlJdbcCheck {
             expect(List.of("weir"), strings(catalogs, "TABLE_CAT"));
         }
         try (ResultSet schemas = metadata.getSchemas()) {
-            expect(true, strings(schemas, "TABLE_SCHEM").contains("default"));
+            expect(true, strings(schemas, "TABLE_SCHEM").contains("public"));
         }
         try (ResultSet types = metadata.getTableTypes()) {
             expect(List.of("SYSTEM TABLE", "TABLE", "VIEW"), strings(types, "TABLE_TYPE"));

@@ -1,6 +1,7 @@
 //! What the tests share: a server process, a Flight SQL client, the test data.
 
 pub mod client;
+pub mod python;
 pub mod server;
 
 pub use client::Client;

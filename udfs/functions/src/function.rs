@@ -61,11 +61,17 @@ pub struct Scalar {
     pub volatility: Volatility,
     /// The types to which arguments are cast; a text says what the function takes.
     pub coerce: fn(&[DataType]) -> Result<Vec<DataType>, String>,
-    pub returns: fn(&[FieldRef], &[Option<&ScalarValue>]) -> Result<DataType>,
+    /// The type of the result, from the arguments' fields and those that are constants.
+    pub returns: Returns,
     pub invoke: fn(&ScalarFunctionArgs) -> Result<ColumnarValue>,
     /// An expression that means the same, for functions that must not look at all arguments.
-    pub simplify: Option<fn(Vec<Expr>) -> Result<Expr, Vec<Expr>>>,
+    pub simplify: Option<Simplify>,
 }
+
+/// Finds the type of a result.
+pub type Returns = fn(&[FieldRef], &[Option<&ScalarValue>]) -> Result<DataType>;
+/// Makes an expression of the arguments, or gives them back.
+pub type Simplify = fn(Vec<Expr>) -> Result<Expr, Vec<Expr>>;
 
 impl Function {
     /// The scalar function to register, when there is one.

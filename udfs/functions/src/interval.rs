@@ -67,14 +67,14 @@ fn multiply(intervals: &ArrayRef, numbers: &ArrayRef) -> Result<ArrayRef> {
             let numbers = numbers.as_primitive::<Int64Type>();
             intervals
                 .zip(numbers)
-                .map(|(interval, n)| Ok(interval.zip(n).map(|(interval, n)| whole(interval, n)).transpose()?))
+                .map(|(interval, n)| interval.zip(n).map(|(interval, n)| whole(interval, n)).transpose())
                 .collect::<Result<_>>()?
         }
         _ => {
             let numbers = numbers.as_primitive::<Float64Type>();
             intervals
                 .zip(numbers)
-                .map(|(interval, n)| Ok(interval.zip(n).map(|(interval, n)| fractional(interval, n)).transpose()?))
+                .map(|(interval, n)| interval.zip(n).map(|(interval, n)| fractional(interval, n)).transpose())
                 .collect::<Result<_>>()?
         }
     };

@@ -29,12 +29,13 @@ mod size;
 #[cfg(test)]
 mod tests;
 mod text;
+mod to_date;
 mod unit;
 mod unix_time;
 
 pub use function::{Code, Function, Group};
 pub use interval::IntervalPlanner;
-pub use limit::{BATCH_BYTES_MAX, VALUE_BYTES_MAX};
+pub use limit::{BATCH_BYTES_MAX, VALUE_BYTES_MAX, check_constants};
 pub use model::{ItemLists, ItemScore, ModelLookup, Recommender, model_functions};
 pub use odbc::{DATE_FUNCTIONS, NUMERIC_FUNCTIONS, STRING_FUNCTIONS, SYSTEM_FUNCTIONS};
 pub use series::{SERIES_ROWS_MAX, table_functions};
@@ -89,6 +90,7 @@ pub static FUNCTIONS: &[&Function] = &[
     &date_part::SECOND,
     &date_add::TIMESTAMP_ADD,
     &date_diff::TIMESTAMP_DIFF,
+    &to_date::TO_DATE,
     &unix_time::UNIX_TIMESTAMP,
     &date_part::WEEK,
     &date_part::YEAR,

@@ -5,9 +5,12 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -15,6 +18,35 @@ use std::sync::Arc;
 pub const VALUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The most bytes that one call may make for a batch of rows.
 pub const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// The most bytes of a constant that is copied into each row.
+const CONSTANT_BYTES_MAX: usize = 32 * 1024;
+
+/// Refuses an optimised plan that copies a large constant into each row of an input.
+///
+/// `SELECT repeat('a', 16000000) FROM t` is folded to a constant of 16 MB, which the engine then writes once per row of
+/// a batch: 128 GiB for 8,192 rows. A constant in a query without FROM, in VALUES or in a comparison is not copied.
+pub fn check_constants(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let copies = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_));
+        let one_row = |input: &&LogicalPlan| matches!(input, LogicalPlan::EmptyRelation(_));
+        if copies && !node.inputs().iter().all(one_row) {
+            node.apply_expressions(|expression| expression.apply(check_constant))?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn check_constant(expression: &Expr) -> Result<TreeNodeRecursion> {
+    match expression {
+        Expr::Literal(value, _) if value.size() > CONSTANT_BYTES_MAX => {
+            let bytes = value.size();
+            exec_err!("a constant of {bytes} bytes in each row is too large, the limit is {CONSTANT_BYTES_MAX}")
+        }
+        _ => Ok(TreeNodeRecursion::Continue),
+    }
+}
 
 /// Adds up the sizes of the values of a batch, before they are made.
 pub(crate) struct Sizes {

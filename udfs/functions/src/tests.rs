@@ -91,6 +91,38 @@ fn sizes_are_limited_before_memory_is_taken() {
     ]);
 }
 
+#[tokio::test]
+async fn large_constants_are_not_copied_into_rows() {
+    for (sql, allowed) in [
+        ("SELECT repeat('a', 100000) FROM generate_series(1, 10)", false),
+        ("SELECT concat(value, repeat('a', 100000)) FROM generate_series(1, 10)", false),
+        ("SELECT (SELECT max(concat(value, repeat('a', 100000))) FROM generate_series(1, 10))", false),
+        ("SELECT repeat('a', 100000)", true),
+        ("SELECT value FROM generate_series(1, 10) WHERE cast(value AS VARCHAR) = repeat('a', 100000)", true),
+        ("SELECT repeat('a', 1000) FROM generate_series(1, 10)", true),
+    ] {
+        let context = context();
+        let plan = context.state().create_logical_plan(sql).await.and_then(|plan| context.state().optimize(&plan)).unwrap();
+        assert_eq!(check_constants(&plan).is_ok(), allowed, "{sql}");
+    }
+}
+
+#[test]
+fn texts_become_dates_by_pattern() {
+    fails("to_date('2026-13-01')", "\"2026-13-01\" is not a date");
+    fails("to_date('01/02/2026', 'yyyy-MM-dd')", "\"01/02/2026\" is not a date of the pattern \"yyyy-MM-dd\"");
+    check_all(&[
+        ("to_date('2026-01-02 10:00:00')", "2026-01-02"),
+        ("to_date(c) FROM (VALUES (TIMESTAMP '2026-01-02 23:59:59'), (NULL)) AS t (c)", "2026-01-02, NULL"),
+        ("to_date('02/01/2026', '%d/%m/%Y')", "2026-01-02"),
+        ("to_date('nothing', 'yyyy', '%d/%m/%Y', NULL) IS NULL FROM (VALUES (1)) WHERE false", ""),
+        ("to_date('02.01.2026', 'yyyy-MM-dd', 'dd.MM.yyyy')", "2026-01-02"),
+        ("to_date(c, 'MMM d, yyyy') FROM (VALUES ('Jan 2, 2026'), (NULL)) AS t (c)", "2026-01-02, NULL"),
+        ("to_date(20455)", "2026-01-02"),
+        ("date('2026-01-02')", "2026-01-02"),
+    ]);
+}
+
 #[test]
 fn functions_are_unique_explained_and_their_examples_run() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
