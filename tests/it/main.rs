@@ -1,5 +1,6 @@
 //! The one integration binary: real servers, real clients, real files.
 
+mod console;
 mod harness;
 
 mod clients;
