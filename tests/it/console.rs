@@ -36,10 +36,10 @@ fn run_with_input(server: &Server, words: &[&str], input: &str) -> Outcome {
     // A console that has ended does not read: that is for the assertions to see.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
-    outcome(child)
+    end_of(child)
 }
 
-fn outcome(child: Child) -> Outcome {
+fn end_of(child: Child) -> Outcome {
     let output = child.wait_with_output().expect("the console ends");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the console prints UTF-8");
     Outcome { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code() }
@@ -173,7 +173,7 @@ fn large_results_are_streamed() {
     let mut line = String::new();
     std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
     drop(stdout);
-    let outcome = outcome(child);
+    let outcome = end_of(child);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), ""));
 }
 
@@ -188,7 +188,7 @@ async fn ctrl_c_cancels_on_the_server() {
         let interrupted = Instant::now();
         let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
         assert!(signalled.success());
-        let outcome = tokio::task::spawn_blocking(move || outcome(child)).await.unwrap();
+        let outcome = tokio::task::spawn_blocking(move || end_of(child)).await.unwrap();
         check(&outcome, 1, "", "ERROR:  the statement was cancelled\n");
         assert!(interrupted.elapsed() < Duration::from_secs(30), "{state}: {:?}", interrupted.elapsed());
         wait_for(&server, &format!("SELECT state FROM system.queries WHERE {mark}"), "cancelled").await;
@@ -222,7 +222,9 @@ fn passwords_come_from_the_environment_or_a_file() {
     assert!(refused.stderr.contains("HINT:  Set WEIR_PASSWORD, or use --password-file"), "{}", refused.stderr);
     check(&run(&server, &["sql", "-At", "--password-file", path, "-c", "SELECT 1"]), 0, "1\n", "");
 
-    let with_password = |password: &str| outcome(console(&server, &["sql", "-U", "admin", "-At", "-c", "SELECT 2"]).env("WEIR_PASSWORD", password).spawn().unwrap());
+    let with_password = |password: &str| {
+        end_of(console(&server, &["sql", "-U", "admin", "-At", "-c", "SELECT 2"]).env("WEIR_PASSWORD", password).spawn().unwrap())
+    };
     check(&with_password("a-long-password-1"), 0, "2\n", "");
     let wrong = with_password("not-the-password");
     assert_eq!(wrong.code, Some(2));
@@ -236,7 +238,7 @@ fn tls_with_an_authority() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(path("server.crt"), made.cert.pem()).unwrap();
     std::fs::write(path("server.key"), made.signing_key.serialize_pem()).unwrap();
-    let (certificate, key) = (format!("server.tls.cert={}", path("server.crt")), format!("server.tls.key={}", path("server.key")));
+    let (certificate, key) = (format!("server.tls_cert={}", path("server.crt")), format!("server.tls_key={}", path("server.key")));
     let server = Server::start_with(&["--dev", "--set", &certificate, "--set", &key]);
     let port = server.address().rsplit(':').next().unwrap().to_owned();
     let url = format!("grpc+tls://localhost:{port}");
@@ -261,7 +263,7 @@ fn a_server_that_goes_away_ends_a_script() {
     server.kill();
     stdin.write_all(b"SELECT 2;\nSELECT 3;\n").unwrap();
     drop(stdin);
-    let outcome = outcome(child);
+    let outcome = end_of(child);
     assert_eq!(outcome.code, Some(2));
     assert!(outcome.stderr.starts_with("<stdin>:2: ERROR:  the connection to the server was lost"), "{}", outcome.stderr);
 }
