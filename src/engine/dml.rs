@@ -279,7 +279,7 @@ fn name_repeated(body: &mut sqlparser::ast::SetExpr) {
         let (text, is_column) = match &*expr {
             SqlExpr::Identifier(name) => (name.value.to_lowercase(), true),
             SqlExpr::CompoundIdentifier(names) => (names.last().map_or_else(String::new, |name| name.value.to_lowercase()), true),
-            other => (other.to_string(), false),
+            other => (other.to_string().to_lowercase(), false),
         };
         if !seen.insert(text) || (is_column && has_wildcard) {
             let expr = expr.clone();

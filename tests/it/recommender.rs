@@ -111,17 +111,16 @@ async fn the_ddl_of_hive_is_kept_as_written() {
     let shown = server.sql("SHOW CREATE TABLE clean_ratings").await.join("\n");
     for part in [
         "CREATE EXTERNAL TABLE",
-        "user_id INT,",
-        "movie_id INT,",
-        "rating DOUBLE,",
+        "`user_id` INT,",
+        "`movie_id` INT,",
+        "`rating` DOUBLE,",
         "`timestamp` BIGINT,",
-        "title STRING",
+        "`title` STRING",
         "COMMENT 'enriched'",
-        "PARTITIONED BY (",
-        "dt STRING",
+        "PARTITIONED BY (`dt` STRING)",
         "STORED AS PARQUET",
         "LOCATION '/data/clean_ratings'",
-        "'parquet.compression'='ZSTD'",
+        "'parquet.compression' = 'ZSTD'",
     ] {
         assert!(shown.contains(part), "no {part} in\n{shown}");
     }
@@ -156,6 +155,19 @@ async fn three_seeds_reach_the_error_of_the_literature() {
         // Movies with one rating, held out, are unknown to the model: some 4 % of the rows.
         assert!((400.0..1_300.0).contains(&n_dropped), "seed {seed}: {n_dropped} rows dropped");
         sum += rmse;
+    }
+    let described = server.sql("DESCRIBE MODEL recs").await;
+    for row in [
+        "regParam\t0.1",
+        "num_factors\t10",
+        "max_iterations\t10",
+        "nonnegative\ttrue",
+        "seed\t3",
+        "user_col\tuserId",
+        "default_version\t3",
+        "n_users\t610",
+    ] {
+        assert!(described.iter().any(|line| line == row), "no {row:?} in {described:#?}");
     }
     let mean = sum / seeds.len() as f64;
     assert!((0.875..0.895).contains(&mean), "the mean RMSE of the seeds {seeds:?} is {mean}");
