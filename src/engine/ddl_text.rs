@@ -29,7 +29,8 @@ pub fn create_table(table: &Table) -> String {
     if external {
         let _ = write!(text, "\nLOCATION {}", quoted(&table.location));
     }
-    pairs(&mut text, "OPTIONS", &table.options);
+    let options: Vec<(String, String)> = table.options.iter().map(|(key, value)| (key.clone(), visible(key, value))).collect();
+    pairs(&mut text, "OPTIONS", &options);
     pairs(&mut text, "TBLPROPERTIES", &table.properties);
     text
 }
@@ -65,6 +66,22 @@ fn name(name: &str) -> String {
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A delimiter that is a control character as Hive writes it: `\t`, `\001`. Options are read with these escapes.
+fn visible(key: &str, value: &str) -> String {
+    const DELIMITERS: &[&str] =
+        &["field.delim", "escape.delim", "collection.delim", "mapkey.delim", "line.delim", "delimiter", "sep", "separatorChar"];
+    let mut chars = value.chars();
+    match (chars.next(), chars.next()) {
+        (Some(only), None) if only.is_ascii_control() && DELIMITERS.iter().any(|known| known.eq_ignore_ascii_case(key)) => match only {
+            '\t' => "\\t".into(),
+            '\n' => "\\n".into(),
+            '\r' => "\\r".into(),
+            other => format!("\\{:03o}", u32::from(other)),
+        },
+        _ => value.to_owned(),
+    }
 }
 
 fn pairs(text: &mut String, keyword: &str, pairs: &[(String, String)]) {

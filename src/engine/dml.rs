@@ -21,6 +21,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::future::BoxFuture;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 /// Runs an INSERT and returns the rows written.
@@ -65,6 +66,7 @@ pub async fn source(planning: &Planning, table: &Table, insert: &Insert, values:
     let mut statement = insert.source.clone();
     let types: Vec<String> = given.iter().map(|idx| super::types::sql_name(target.field(*idx).data_type())).collect();
     type_placeholders(&mut statement.query, &types);
+    name_repeated(&mut statement.query.body);
     let plan = planning.query(&statement, values).await?;
     let n_given = plan.schema().fields().len();
     if n_given != given.len() {
@@ -252,6 +254,36 @@ fn type_placeholders(query: &mut sqlparser::ast::Query, types: &[String]) {
                 let expr = std::mem::replace(cell, SqlExpr::Value(Value::Null.into()));
                 *cell = SqlExpr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None };
             }
+        }
+    }
+}
+
+/// `SELECT 1, 'x', 1`: columns that occur again get names of their own. The planner wants different names, an INSERT
+/// goes by position.
+fn name_repeated(body: &mut sqlparser::ast::SetExpr) {
+    use sqlparser::ast::{Expr as SqlExpr, Ident, SelectItem, SetExpr};
+    let select = match body {
+        SetExpr::Select(select) => select,
+        SetExpr::Query(query) => return name_repeated(&mut query.body),
+        SetExpr::SetOperation { left, right, .. } => {
+            name_repeated(left);
+            return name_repeated(right);
+        }
+        _ => return,
+    };
+    let has_wildcard = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let mut seen = HashSet::new();
+    for (idx, item) in select.projection.iter_mut().enumerate() {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        // `a`, `A` and `t.a` may be the same column; a star may have it already.
+        let (text, is_column) = match &*expr {
+            SqlExpr::Identifier(name) => (name.value.to_lowercase(), true),
+            SqlExpr::CompoundIdentifier(names) => (names.last().map_or_else(String::new, |name| name.value.to_lowercase()), true),
+            other => (other.to_string().to_lowercase(), false),
+        };
+        if !seen.insert(text) || (is_column && has_wildcard) {
+            let expr = expr.clone();
+            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("insert_column_{}", idx + 1)) };
         }
     }
 }

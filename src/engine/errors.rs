@@ -127,18 +127,129 @@ fn from_schema(error: &SchemaError) -> Error {
 
 /// Planning errors are the user's: names, types, misuse. Some deserve better words than the engine's.
 fn from_plan(text: &str) -> Error {
-    if let Some(rest) = text.strip_prefix("Invalid function '") {
+    if let Some(rest) = text.strip_prefix("invalid function '") {
         let name = rest.split('\'').next().unwrap_or(rest);
+        if WINDOW_FUNCTIONS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            return Error::new(Code::InvalidStatement, format!("window function \"{name}\" needs OVER"))
+                .hint(format!("Write {name}(..) OVER (ORDER BY ..)."));
+        }
         let error = Error::new(Code::UndefinedFunction, format!("function \"{name}\" does not exist"));
         return match rest.split("Did you mean '").nth(1).and_then(|near| near.split('\'').next()) {
             Some(near) if crate::error::nearest(name, [near]).is_some() => error.hint(format!("Did you mean \"{near}\"?")),
             _ => error.hint("SHOW FUNCTIONS lists them."),
         };
     }
-    if text.starts_with("table function '") || text.starts_with("Table function '") {
-        return Error::new(Code::UndefinedFunction, lower_first(text));
+    if let Some(name) = text.strip_prefix("table function '").and_then(|rest| rest.strip_suffix("' not found")) {
+        return Error::new(Code::UndefinedFunction, format!("table function \"{name}\" does not exist")).hint("SHOW FUNCTIONS lists them.");
     }
-    Error::new(Code::InvalidStatement, lower_first(text))
+    if let Some(name) = text.strip_prefix("invalid qualifier ") {
+        return Error::new(Code::UndefinedTable, format!("table \"{name}\" is not in FROM"));
+    }
+    if let Some((_, rest)) = text.split_once("No function matches the given name and argument types '") {
+        return no_such_signature(rest);
+    }
+    if let Some(rest) = text.strip_prefix("projections require unique expression names but the expression \"") {
+        let expression = rest.split("\" at position").next().unwrap_or(rest);
+        let name = expression.rsplit_once(" AS ").map_or(expression, |(_, alias)| alias);
+        return Error::new(Code::DuplicateColumn, format!("column \"{}\" occurs twice in SELECT", in_sql_words(name)))
+            .hint("Give one of them another name with AS.");
+    }
+    if let Some((_, rest)) = text.split_once("column \"")
+        && let Some((column, _)) = rest.split_once("\" must appear in the GROUP BY clause")
+    {
+        return Error::new(
+            Code::InvalidStatement,
+            format!("column \"{column}\" must appear in the GROUP BY clause or in an aggregate function"),
+        );
+    }
+    if let Some(rest) = text.strip_prefix("cannot create filter with non-boolean predicate '")
+        && let Some((predicate, data_type)) = rest.split_once("' returning ")
+    {
+        return Error::new(Code::InvalidStatement, format!("the condition {predicate} is {}, not BOOLEAN", in_sql_words(data_type)));
+    }
+    Error::new(Code::InvalidStatement, text)
+}
+
+/// Functions that exist only with OVER.
+const WINDOW_FUNCTIONS: &[&str] = &["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"];
+
+/// `f(Utf8)'. You might need .. Candidate functions: ..` in PostgreSQL's words.
+fn no_such_signature(rest: &str) -> Error {
+    let call = rest.split("'. ").next().unwrap_or(rest);
+    let (name, types) = call.trim_end_matches('\'').split_once('(').unwrap_or((call, ")"));
+    let types = in_sql_words(types.strip_suffix(')').unwrap_or(types));
+    let message = format!("function \"{name}\" does not take ({types})");
+    Error::new(Code::UndefinedFunction, message).hint(format!("SHOW FUNCTIONS LIKE '{name}' shows its arguments; CAST changes a type."))
+}
+
+/// The engine's names of types as SQL's, and its typed literals as plain ones: `CAST(Int64(1) AS Utf8)` becomes `CAST(1 AS STRING)`.
+///
+/// What stands in single or double quotes is the user's and stays.
+fn in_sql_words(text: &str) -> String {
+    const TYPES: &[(&str, &str)] = &[
+        ("Utf8View", "STRING"),
+        ("LargeUtf8", "STRING"),
+        ("Utf8", "STRING"),
+        ("Boolean", "BOOLEAN"),
+        ("UInt64", "BIGINT"),
+        ("UInt32", "BIGINT"),
+        ("UInt16", "INT"),
+        ("UInt8", "SMALLINT"),
+        ("Int64", "BIGINT"),
+        ("Int32", "INT"),
+        ("Int16", "SMALLINT"),
+        ("Int8", "TINYINT"),
+        ("Float64", "DOUBLE"),
+        ("Float32", "FLOAT"),
+        ("Float16", "FLOAT"),
+        ("Date32", "DATE"),
+        ("Date64", "DATE"),
+        ("BinaryView", "BINARY"),
+        ("LargeBinary", "BINARY"),
+        ("Binary", "BINARY"),
+    ];
+    let mut said = String::with_capacity(text.len());
+    let (mut rest, mut quote, mut in_word) = (text, None, false);
+    while let Some(first) = rest.chars().next() {
+        let known = TYPES.iter().find(|(name, _)| {
+            quote.is_none()
+                && !in_word
+                && rest.starts_with(name)
+                && !rest[name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+        });
+        if let Some((name, sql)) = known {
+            let after = &rest[name.len()..];
+            // A literal: its value alone, text in quotes.
+            if let Some((value, behind)) = after.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+                said.push_str(&value.replace('"', "'"));
+                rest = behind;
+            } else {
+                said.push_str(sql);
+                rest = after;
+            }
+            in_word = true;
+            continue;
+        }
+        match quote {
+            Some(open) if open == first => quote = None,
+            None if first == '"' || (first == '\'' && !in_word) => quote = Some(first),
+            _ => {}
+        }
+        in_word = first.is_alphanumeric() || first == '_';
+        said.push(first);
+        rest = &rest[first.len_utf8()..];
+    }
+    said
+}
+
+/// The engine prints trees of its parser into some messages: only the words before them are for users.
+fn without_tree(text: &str) -> &str {
+    if !text.contains("span: Span(") {
+        return text;
+    }
+    let end = [text.find(" {"), text.find("(Ident {")].into_iter().flatten().min().unwrap_or(text.len());
+    let words = &text[..end];
+    words.rsplit_once(' ').map_or(words, |(before, _)| before).trim_end_matches([':', ' '])
 }
 
 /// The engine's "internal" errors are sometimes a user's mistake that it did not foresee.
@@ -171,11 +282,11 @@ fn plain(text: &str) -> String {
         "Invalid or Unsupported Configuration: ",
         "Object Store error: ",
     ];
-    let mut text = text.split("\n\nbacktrace:").next().unwrap_or(text).trim();
+    let mut text = without_tree(text.split("\n\nbacktrace:").next().unwrap_or(text).trim());
     while let Some(rest) = PREFIXES.iter().filter(|prefix| **prefix != "Optimizer rule ").find_map(|prefix| text.strip_prefix(prefix)) {
         text = rest.trim();
     }
-    lower_first(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+    in_sql_words(&lower_first(&text.split_whitespace().collect::<Vec<_>>().join(" ")))
 }
 
 /// Lower-cases a sentence's first letter; leaves names such as `SUM` and `Utf8` alone.
@@ -221,7 +332,40 @@ mod tests {
         check(
             DataFusionError::Execution("Cast error: Cannot cast string 'x' to value of Int32 type".into()),
             Code::InvalidValue,
-            "cannot cast string 'x' to value of Int32 type",
+            "cannot cast string 'x' to value of INT type",
         );
+        check(
+            DataFusionError::Plan(
+                "Function 'sum' failed. No function matches the given name and argument types 'sum(Utf8)'. You might ..".into(),
+            ),
+            Code::UndefinedFunction,
+            "function \"sum\" does not take (STRING)",
+        );
+        check(
+            DataFusionError::Plan("Invalid function 'row_number'.\nDid you mean 'to_time'?".into()),
+            Code::InvalidStatement,
+            "window function \"row_number\" needs OVER",
+        );
+        check(
+            DataFusionError::NotImplemented(
+                "Dot access not supported for non-string expr: Identifier(Ident { value: \"a\", span: Span(..) })".into(),
+            ),
+            Code::NotSupported,
+            "dot access not supported for non-string expr",
+        );
+    }
+
+    #[test]
+    fn types_and_literals_are_said_in_sql() {
+        for (engine, sql) in [
+            ("cannot coerce Utf8 + Float64", "cannot coerce STRING + DOUBLE"),
+            ("r.id > Int64(1)", "r.id > 1"),
+            ("name = Utf8(\"x\")", "name = 'x'"),
+            ("List(Int32)", "List(INT)"),
+            ("cannot cast 'Int32' and \"Utf8\"", "cannot cast 'Int32' and \"Utf8\""),
+            ("MyInt32 Int32s it's Int8", "MyInt32 Int32s it's TINYINT"),
+        ] {
+            assert_eq!(in_sql_words(engine), sql);
+        }
     }
 }

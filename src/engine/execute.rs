@@ -82,26 +82,37 @@ pub fn stream(
 /// Runs a plan to its end and returns its batches: for plans that answer little.
 pub async fn collect(engine: &Arc<Engine>, runnable: Runnable, guard: &QueryGuard, timeout: Option<Duration>) -> Result<Vec<RecordBatch>> {
     let query = Arc::clone(guard.query());
+    run_to_end(engine, guard, timeout, async move {
+        let context = task_context(&runnable, &query);
+        let mut stream = execute_stream(Arc::clone(&runnable.physical), context).map_err(errors::from_datafusion)?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            batches.push(batch.map_err(errors::from_datafusion)?);
+        }
+        query.plan_metrics(metrics_json(&runnable.physical));
+        Ok(batches)
+    })
+    .await
+}
+
+/// Runs a statement's work on the query threads: with its cancel and its timeout, and a panic is its error only.
+/// Dropping the call stops the work.
+pub async fn run_to_end<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    guard: &QueryGuard,
+    timeout: Option<Duration>,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let query = Arc::clone(guard.query());
     query.running();
     let deadline = timeout.map(|timeout| (tokio::time::Instant::now() + timeout, timeout));
     let mut task = AbortOnDrop(engine.cpu().spawn(async move {
-        let context = task_context(&runnable, &query);
-        let work = async {
-            let mut stream = execute_stream(Arc::clone(&runnable.physical), context).map_err(errors::from_datafusion)?;
-            let mut batches = Vec::new();
-            while let Some(batch) = stream.next().await {
-                batches.push(batch.map_err(errors::from_datafusion)?);
-            }
-            Ok(batches)
-        };
-        let end = tokio::select! {
+        tokio::select! {
             biased;
             () = query.cancel_token().cancelled() => Err(Error::new(Code::Cancelled, "the query was cancelled")),
             error = passed(deadline) => Err(error),
             end = work => end,
-        };
-        query.plan_metrics(metrics_json(&runnable.physical));
-        end
+        }
     }));
     match (&mut task.0).await {
         Ok(result) => result,

@@ -7,7 +7,6 @@ use crate::error::{Code, Error, Result};
 use crate::models::{Evaluation, RecommenderModel};
 use crate::parser::MlCall;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::ScalarValue;
@@ -42,8 +41,11 @@ pub async fn table(planning: &Planning, call: &MlCall, values: Option<&[ScalarVa
         "evaluate" => evaluate(planning, call, &model, values).await,
         later if LATER.contains(&later) => Err(Error::new(Code::NotSupported, format!("ML.{} is not supported yet", later.to_uppercase()))),
         other => {
-            let known = std::iter::once("evaluate").chain(LATER.iter().copied());
-            Err(Error::unknown(Code::UndefinedFunction, format!("function \"ML.{}\" does not exist", other.to_uppercase()), other, known))
+            let name = format!("ML.{}", other.to_uppercase());
+            let known: Vec<String> =
+                std::iter::once(&"evaluate").chain(LATER).map(|known| format!("ML.{}", known.to_uppercase())).collect();
+            let what = format!("function \"{name}\" does not exist");
+            Err(Error::unknown(Code::UndefinedFunction, what, &name, known.iter().map(String::as_str)))
         }
     }
 }
@@ -57,8 +59,10 @@ async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Opt
     if let Some(option) = call.options.first() {
         return Err(Error::new(Code::InvalidParameter, format!("ML.EVALUATE has no option \"{}\"", option.key)));
     }
+    let recommender = planning.engine().models().load(model, model.default_version)?;
     let Some(input) = &call.input else {
-        let batch = stored(model)?;
+        // What the held-out split of the training said.
+        let batch = recommender.held_out()?.to_batch()?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(errors::from_datafusion)?;
         return Ok(Arc::new(table));
     };
@@ -66,7 +70,6 @@ async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Opt
     if let Some(values) = values {
         plan = dml::bind(plan, values)?;
     }
-    let recommender = planning.engine().models().load(model, model.default_version)?;
     // With open parameters only the schema is wanted.
     let physical = match values {
         None if input.n_parameters > 0 => None,
@@ -75,20 +78,6 @@ async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Opt
     let evaluate = Evaluate { schema: Evaluation::schema(), recommender, physical };
     let table = StreamingTable::try_new(Evaluation::schema(), vec![Arc::new(evaluate)]).map_err(errors::from_datafusion)?;
     Ok(Arc::new(table))
-}
-
-/// What the held-out split of the training said; NULL when there was none.
-fn stored(model: &Model) -> Result<RecordBatch> {
-    let version = model.versions.iter().find(|version| version.version == model.default_version);
-    let metric = |name: &str| version.and_then(|version| version.metrics.get(name)).copied();
-    let count = |name: &str| metric(name).unwrap_or(0.0) as u64;
-    let stored = Evaluation {
-        rmse: metric("rmse"),
-        mae: metric("mae"),
-        rows_eval: count("rows_eval"),
-        rows_eval_dropped: count("rows_eval_dropped"),
-    };
-    stored.to_batch()
 }
 
 /// Scores the rows of a query when it is executed.

@@ -37,6 +37,7 @@ use crate::config::Secret;
 use crate::error::{Code, Error, Result};
 use crate::models::Models;
 use crate::parser::Statement;
+use crate::storage::durable::Depth;
 use crate::storage::{Root, Storage, durable};
 use crate::tables::managed::ManagedTables;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -133,6 +134,8 @@ pub struct Prepared {
     pub is_update: bool,
     statement: Statement,
     sql: String,
+    /// Of the catalog when it was planned.
+    catalog_version: u64,
 }
 
 /// A running statement.
@@ -194,6 +197,7 @@ impl Engine {
     async fn recover(&self) -> Result<()> {
         let snapshot = self.catalog.snapshot();
         crate::tables::hive::write::recover(&self.storage).await?;
+        remove_leftovers(self.storage.warehouse())?;
         let live: std::collections::BTreeSet<&str> = snapshot.tables.values().map(|table| table.id.as_str()).collect();
         for directory in managed_directories(self.storage.warehouse()) {
             let owner = std::fs::read_to_string(directory.join(OWNER_FILE)).unwrap_or_default();
@@ -300,13 +304,16 @@ impl Engine {
         snapshot.users.get(name).cloned().ok_or_else(|| Error::new(Code::Unauthenticated, format!("user \"{name}\" does not exist")))
     }
 
-    /// Makes a managed table's directory and says whose it is.
+    /// Makes a managed table's directory, which says whose it is from the moment it appears: a crash leaves nothing
+    /// that the next start would not know.
     fn mark_managed(&self, directory: &Path, id: &str) -> Result<()> {
-        let file = directory.join(OWNER_FILE);
-        if let Some(parent) = file.parent() {
-            make_directory(parent)?;
-        }
-        durable::write_file(&file, id.as_bytes()).map_err(|error| durable::io_error("write", &file, &error))
+        let staged = directory.with_file_name(durable::hidden_name());
+        let marked = durable::create_file(&staged.join(OWNER_FILE), id.as_bytes()).and_then(|()| durable::rename(&staged, directory));
+        marked.map_err(|error| {
+            // Best effort: the next start removes it.
+            let _ = std::fs::remove_dir_all(&staged);
+            durable::io_error("create", directory, &error)
+        })
     }
 
     /// Ends a table that left the catalog; a managed one's files go when running queries have had time to end.
@@ -333,11 +340,30 @@ fn make_directory(directory: &Path) -> Result<()> {
     durable::create_dir_all(directory).map_err(|error| durable::io_error("create", directory, &error))
 }
 
+/// Half-made and half-removed table directories, and half-written journals: all lie at most one level below the
+/// warehouse. What lies inside a table is removed when the table is opened.
+fn remove_leftovers(warehouse: &Path) -> Result<()> {
+    let remove = |directory: &Path| {
+        durable::remove_leftovers(directory, Depth::Entries).map_err(|error| durable::io_error("clean", directory, &error))
+    };
+    let mut n_removed = remove(warehouse)?;
+    for directory in directories(warehouse) {
+        n_removed += remove(&directory)?;
+    }
+    if n_removed > 0 {
+        tracing::info!(n_removed, "removed what an interrupted statement left in the warehouse");
+    }
+    Ok(())
+}
+
+/// The directories in a directory.
+fn directories(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+}
+
 /// Directories two levels below the warehouse: `<database>/<table>-<id>`.
 fn managed_directories(warehouse: &Path) -> Vec<PathBuf> {
-    let children = |directory: &Path| -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-        entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
-    };
-    children(warehouse).iter().flat_map(|database| children(database)).filter(|directory| directory.join(OWNER_FILE).is_file()).collect()
+    let tables = directories(warehouse).into_iter().flat_map(|database| directories(&database));
+    tables.filter(|directory| directory.join(OWNER_FILE).is_file()).collect()
 }

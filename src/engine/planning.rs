@@ -97,6 +97,12 @@ impl Planning {
         &mut self.state
     }
 
+    /// The planning of a view's definition: reading that view is an error, also through another one.
+    pub fn defining(mut self, view: ObjectKey) -> Self {
+        self.views.push(view);
+        self
+    }
+
     /// Database and name of a table or view as written in one to three parts, lower case.
     pub fn key(&self, parts: &[String]) -> Result<ObjectKey> {
         object_key(parts, &self.database)
@@ -118,7 +124,7 @@ impl Planning {
                 parameters::into_table_functions(&mut query, values)?;
             }
             let known = planning.known_names(&mut query).await?;
-            names::resolve(&mut query, known)?;
+            names::resolve(&mut query, &known)?;
             let mut state = planning.state.clone();
             state.register_catalog_list(Arc::new(StatementCatalog(planning)));
             let statement = EngineStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
@@ -134,13 +140,13 @@ impl Planning {
         for relation in names::relations(query) {
             let parts = parts(&relation);
             let Some(name) = parts.last().cloned() else { continue };
-            match self.provider(&parts).await? {
-                Some(provider) => {
-                    let schema = provider.schema();
-                    known.add_table(&name, schema.fields().iter().map(|field| field.name().as_str()));
-                }
-                None if parts.len() == 1 && common.contains(&name.to_lowercase()) => known.add_table(&name, []),
-                None => return Err(self.missing(&parts)),
+            let is_common = parts.len() == 1 && common.contains(&name.to_lowercase());
+            match self.provider(&parts).await {
+                Ok(Some(provider)) => known.add_table(&relation, &provider.schema()),
+                // The query itself says what it is; a broken table of that name is in nobody's way.
+                Ok(None) | Err(_) if is_common => {}
+                Ok(None) => return Err(self.missing(&parts)),
+                Err(error) => return Err(error),
             }
         }
         Ok(known)

@@ -90,23 +90,26 @@ impl QueryRegistry {
 
     /// Enters a query, or refuses it when too many run. The guard takes it out again.
     pub fn start(self: &Arc<Self>, user: &str, door: Door, session: &str, sql: &str) -> Result<QueryGuard> {
-        let query = Arc::new(Query {
-            id: uuid::Uuid::now_v7().to_string(),
-            user: user.to_owned(),
-            door,
-            session: session.to_owned(),
-            sql: sql.to_owned(),
-            started: Instant::now(),
-            started_ms: now_ms(),
-            state: Mutex::new(State::Planning),
-            rows: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            memory: Arc::default(),
-            cancel: CancellationToken::new(),
-            metrics: Mutex::default(),
-            error: Mutex::default(),
-        });
+        self.enter(user, door, session, sql, true)
+    }
+
+    /// Enters a statement that looks at queries or ends one: it must work when no other one may start any more.
+    pub fn start_beyond_limits(self: &Arc<Self>, user: &str, door: Door, session: &str, sql: &str) -> Result<QueryGuard> {
+        self.enter(user, door, session, sql, false)
+    }
+
+    fn enter(self: &Arc<Self>, user: &str, door: Door, session: &str, sql: &str, is_limited: bool) -> Result<QueryGuard> {
+        let query = Arc::new(Query::new(user, door, session, sql));
         let mut running = lock(&self.running);
+        if is_limited {
+            self.check_limits(&running, user)?;
+        }
+        running.insert(query.id.clone(), Arc::clone(&query));
+        metrics::QUERIES_TOTAL.increment();
+        Ok(QueryGuard { registry: Arc::clone(self), query, _running: metrics::QUERIES_RUNNING.enter() })
+    }
+
+    fn check_limits(&self, running: &BTreeMap<String, Arc<Query>>, user: &str) -> Result<()> {
         if running.len() >= self.queries_max {
             return Err(Error::new(Code::LimitExceeded, format!("{} queries are running, the limit", running.len()))
                 .hint("Try again when some have ended, or raise 'limits.queries_max'."));
@@ -116,9 +119,7 @@ impl QueryRegistry {
             return Err(Error::new(Code::LimitExceeded, format!("user \"{user}\" has {of_user} queries running, the limit"))
                 .hint("SHOW PROCESSLIST lists them, KILL QUERY ends one."));
         }
-        running.insert(query.id.clone(), Arc::clone(&query));
-        metrics::QUERIES_TOTAL.increment();
-        Ok(QueryGuard { registry: Arc::clone(self), query, _running: metrics::QUERIES_RUNNING.enter() })
+        Ok(())
     }
 
     /// The running query of that id.
@@ -194,6 +195,25 @@ impl Drop for QueryGuard {
 }
 
 impl Query {
+    fn new(user: &str, door: Door, session: &str, sql: &str) -> Self {
+        Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            user: user.to_owned(),
+            door,
+            session: session.to_owned(),
+            sql: sql.to_owned(),
+            started: Instant::now(),
+            started_ms: now_ms(),
+            state: Mutex::new(State::Planning),
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            memory: Arc::default(),
+            cancel: CancellationToken::new(),
+            metrics: Mutex::default(),
+            error: Mutex::default(),
+        }
+    }
+
     /// Asks the query to stop; its stream ends with `Code::Cancelled`.
     pub fn cancel(&self) {
         self.cancel.cancel();
@@ -341,6 +361,7 @@ mod tests {
         assert!(registry.start("ann", Door::Internal, "s", "3").unwrap_err().message.contains("user \"ann\" has 2"));
         let _c = registry.start("bob", Door::Internal, "s", "3").unwrap();
         assert!(registry.start("bob", Door::Internal, "s", "4").unwrap_err().hint.unwrap().contains("limits.queries_max"));
+        registry.start_beyond_limits("bob", Door::Internal, "s", "KILL QUERY 'x'").unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! SHOW and DESCRIBE: small answers out of the catalog.
 
-use crate::catalog::{Column, Model, ObjectKey, Table, TableKind, View};
+use crate::catalog::{Column, Model, ObjectKey, Secret, SecretSource, Table, TableKind, View};
 use crate::engine::dispatch::{Answer, Call};
 use crate::engine::{ddl_text, dml, edge, errors, planning, providers, system, types};
 use crate::error::{Code, Error, Result};
@@ -146,17 +146,15 @@ async fn show_rows(call: &Call<'_>, show: &Show) -> Result<Vec<Row>> {
                 .map(|user| row([&user.name, if user.admin { "administrator" } else { "reader" }]))
                 .collect()
         }
-        Show::Secrets => snapshot
-            .secrets
-            .values()
-            .map(|secret| {
-                let source = match &secret.source {
-                    crate::catalog::SecretSource::Env(name) => format!("ENV '{name}'"),
-                    crate::catalog::SecretSource::File(path) => format!("FILE '{path}'"),
-                };
-                row([&secret.name, &source])
-            })
-            .collect(),
+        Show::Secrets => {
+            // Where a secret lies is for administrators.
+            let me = call.session.current_user()?;
+            let source = |secret: &Secret| match &secret.source {
+                SecretSource::Env(name) => format!("ENV '{name}'"),
+                SecretSource::File(path) => format!("FILE '{path}'"),
+            };
+            snapshot.secrets.values().map(|secret| vec![Some(secret.name.clone()), me.admin.then(|| source(secret))]).collect()
+        }
         Show::Functions { like } => system::functions(call.session.engine())
             .into_iter()
             .filter(|(name, ..)| matches(name, like))

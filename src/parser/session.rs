@@ -136,9 +136,7 @@ pub(super) fn transaction(cursor: &mut Cursor<'_>, transaction: Transaction) -> 
 
 /// After KILL: `[QUERY] 'id'`.
 pub(super) fn kill(cursor: &mut Cursor<'_>) -> Result<Statement> {
-    if cursor.peek_at(1).is_some() {
-        cursor.accept_one_of(&["QUERY", "CONNECTION"]);
-    }
+    cursor.accept_one_of(&["QUERY", "CONNECTION"]);
     if let Some(id) = cursor.accept_text() {
         return Ok(Statement::KillQuery { id });
     }

@@ -192,6 +192,47 @@ pub fn hidden_name() -> String {
     format!(".weir-{}.tmp", uuid::Uuid::new_v4().simple())
 }
 
+/// True for names that [`hidden_name`] makes.
+pub fn is_hidden_name(name: &str) -> bool {
+    name.strip_prefix(".weir-").and_then(|rest| rest.strip_suffix(".tmp")).is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
+}
+
+/// How far [`remove_leftovers`] looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Entries of the directory itself.
+    Entries,
+    /// All directories below, too; links are not followed.
+    Tree,
+}
+
+/// Removes what a process that was killed left under hidden names; returns how many. Only while nobody writes there.
+pub fn remove_leftovers(directory: &Path, depth: Depth) -> io::Result<usize> {
+    let mut n_removed = 0;
+    let mut pending = vec![directory.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        let entries = match std::fs::read_dir(&directory) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let is_directory = entry.file_type()?.is_dir();
+            if entry.file_name().to_str().is_some_and(is_hidden_name) {
+                if is_directory {
+                    std::fs::remove_dir_all(entry.path())?
+                } else {
+                    std::fs::remove_file(entry.path())?
+                }
+                n_removed += 1;
+            } else if is_directory && depth == Depth::Tree {
+                pending.push(entry.path());
+            }
+        }
+    }
+    Ok(n_removed)
+}
+
 /// Renames a file only if the target does not exist; nothing is synced.
 ///
 /// A hard link first (every Linux file system with links says EEXIST atomically, also over NFS); where links
@@ -345,6 +386,21 @@ mod tests {
             assert_eq!(std::fs::read(&b).unwrap(), b"a");
             assert!(!a.exists());
         }
+    }
+
+    #[test]
+    fn leftovers_go_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        let (file, tree) = (hidden_name(), hidden_name());
+        for path in ["a.parquet", ".weir-mine.tmp", "p=1/b.parquet", &file, &format!("p=1/{file}"), &format!("{tree}/x/y")] {
+            create_file(&at(path), b"1").unwrap();
+        }
+        assert_eq!(remove_leftovers(directory.path(), Depth::Entries).unwrap(), 2);
+        assert!(at("p=1").join(&file).exists(), "not asked to look there");
+        assert_eq!(remove_leftovers(directory.path(), Depth::Tree).unwrap(), 1);
+        assert_eq!(remove_leftovers(&at("missing"), Depth::Tree).unwrap(), 0);
+        assert!(at("a.parquet").exists() && at("p=1/b.parquet").exists() && at(".weir-mine.tmp").exists());
     }
 
     #[test]

@@ -44,7 +44,8 @@ fn start(arguments: &[String]) -> Server {
 fn serve(files: &Files, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.arg("serve").args(files.password_arguments()).arg("--data-dir").arg(files.path("server")).args(arguments);
-    run_limited(command.current_dir(files.0.path()), Duration::from_secs(60))
+    command.current_dir(files.0.path());
+    run_limited(command, Duration::from_secs(60))
 }
 
 #[track_caller]

@@ -5,7 +5,12 @@ mod harness;
 
 mod clients;
 mod docs;
+mod flight;
 mod interop;
+mod memory;
 mod recommender;
+mod restart;
+mod server;
 mod slt;
 mod tidy;
+mod traps;

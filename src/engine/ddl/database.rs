@@ -53,8 +53,12 @@ pub async fn drop(call: &Call<'_>, name: &str, if_exists: bool, cascade: bool) -
             changes.extend(snapshot.views.keys().filter(|view| view.database == key).cloned().map(Change::DropView));
             changes.extend(snapshot.models.keys().filter(|model| model.database == key).cloned().map(Change::DropModel));
             if !cascade && !changes.is_empty() {
+                let held = match changes.len() {
+                    1 => "one table, view or model".to_owned(),
+                    n_objects => format!("{n_objects} tables, views and models"),
+                };
                 return Err(Error::new(Code::WrongObject, format!("database \"{name}\" is not empty"))
-                    .detail(format!("It holds {} tables, views and models.", changes.len()))
+                    .detail(format!("It holds {held}."))
                     .hint("Add CASCADE to drop them too."));
             }
             changes.push(Change::DropDatabase(key.clone()));

@@ -2,7 +2,7 @@
 
 use crate::catalog::{Change, Model, ModelVersion, ObjectKey, Snapshot};
 use crate::engine::dispatch::Call;
-use crate::engine::execute::{Runnable, task_context};
+use crate::engine::execute::{self, Runnable};
 use crate::engine::queries::now_ms;
 use crate::engine::{dml, errors};
 use crate::error::{Code, Error, Result};
@@ -63,30 +63,17 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
     result.map(|_| ())
 }
 
+/// Reads the rows and trains on the query threads: other statements go on.
 async fn train(call: &Call<'_>, runnable: Runnable, spec: TrainSpec) -> Result<models::Trained> {
     let query = Arc::clone(call.guard.query());
-    query.running();
-    let timeout = call.timeout();
-    let cancel = query.cancel_token().clone();
-    let context = task_context(&runnable, &query);
-    let work = async {
+    execute::run_to_end(call.session.engine(), &call.guard, call.timeout(), async move {
+        let context = execute::task_context(&runnable, &query);
         let rows = execute_stream(Arc::clone(&runnable.physical), context).map_err(errors::from_datafusion)?;
         let schema = rows.schema();
         let rows = rows.map(|batch| batch.map_err(errors::from_datafusion));
-        models::train(spec, &schema, rows, &cancel).await
-    };
-    let limit = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Error::new(Code::Cancelled, "the training was cancelled")),
-        () = limit => Err(Error::new(Code::Timeout, "the training ran longer than the statement's limit").hint("SET statement_timeout changes it.")),
-        trained = work => trained,
-    }
+        models::train(spec, &schema, rows, query.cancel_token()).await
+    })
+    .await
 }
 
 /// Puts the new version into the catalog in one change; returns the versions that it pushes out.

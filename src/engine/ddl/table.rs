@@ -99,6 +99,7 @@ async fn external_table(planning: &Planning, create: &CreateTable, key: &ObjectK
     let checked = engine.storage().location(location, Access::Read)?;
     // Also when the columns are declared: wrong options are refused now, not by the first query.
     let format = Format::parse(&table.format, &format!("table \"{key}\""), providers::format_options(&table))?;
+    providers::check_properties(&table)?;
     if create.columns.is_empty() {
         let name = providers::full_name(&table);
         let (schema, partitions) = HiveTable::infer(planning.state(), engine.storage(), &name, &checked, &format).await?;
@@ -242,8 +243,11 @@ async fn managed_table(call: &Call<'_>, planning: Planning, create: &CreateTable
         Some(query) => {
             let (query, planning) = (query.clone(), planning.clone());
             let plan = call.session.engine().planning_threads().run(async move { planning.query(&query, None).await }).await?;
-            let schema =
-                if create.columns.is_empty() { storable_schema(plan.schema().as_arrow())? } else { managed_schema(create, &mut table)? };
+            let schema = if create.columns.is_empty() {
+                storable_schema(&nullable(plan.schema().as_arrow()))?
+            } else {
+                managed_schema(create, &mut table)?
+            };
             let (n_query, n_table) = (plan.schema().fields().len(), schema.fields().len());
             if n_query != n_table {
                 return Err(Error::new(Code::InvalidStatement, format!("the query has {n_query} columns, the table declares {n_table}")));
@@ -256,6 +260,13 @@ async fn managed_table(call: &Call<'_>, planning: Planning, create: &CreateTable
     }
     table.partition_columns = managed_partitions(create, &table)?;
     create_managed(call, planning, table, schema, plan, create.or_replace, create.if_not_exists).await.map(|_| ())
+}
+
+/// The columns of CREATE TABLE AS: as in PostgreSQL and Spark they may all be NULL, though the query's own rows
+/// are not. A literal says nothing about the rows that come later.
+fn nullable(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 /// Declared columns; typed partition columns come last, as in Hive.
@@ -413,6 +424,9 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
                     table.properties.retain(|(known, _)| known != key);
                     table.properties.push((key.clone(), value.clone()));
                 }
+                if table.kind == TableKind::External {
+                    providers::check_properties(table)?;
+                }
                 Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table)).map(|_| ()).or_else(
                     |error| {
                         if table.kind == TableKind::Managed { Ok(()) } else { Err(error) }
@@ -422,17 +436,9 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
             .await
         }
         AlterTable::AddPartitions { if_not_exists, partitions } => {
-            for (values, location) in partitions {
-                add_partition(call, &planning, &table, values, location.as_deref(), *if_not_exists).await?;
-            }
-            Ok(())
+            add_partitions(call, &planning, &table, partitions, *if_not_exists).await
         }
-        AlterTable::DropPartitions { if_exists, partitions } => {
-            for values in partitions {
-                drop_partition(call, &planning, &table, values, *if_exists).await?;
-            }
-            Ok(())
-        }
+        AlterTable::DropPartitions { if_exists, partitions } => drop_partitions(call, &planning, &table, partitions, *if_exists).await,
     }
 }
 
@@ -506,6 +512,11 @@ async fn partition_path(planning: &Planning, table: &Table, values: &[PartitionV
         );
     }
     let hive = providers::hive(planning.engine(), table)?;
+    let names = || table.partition_columns.iter().map(|column| column.name.as_str());
+    if let Some(unknown) = values.iter().find(|value| !names().any(|name| name.eq_ignore_ascii_case(&value.column))) {
+        let message = format!("table \"{}\" has no partition column \"{}\"", table.name, unknown.column);
+        return Err(Error::unknown(Code::UndefinedColumn, message, &unknown.column, names()));
+    }
     let mut scalars = Vec::new();
     for field in &hive.def.partition_columns {
         let value = values.iter().find(|value| value.column.eq_ignore_ascii_case(field.name())).and_then(|value| value.value.as_ref());
@@ -517,56 +528,69 @@ async fn partition_path(planning: &Planning, table: &Table, values: &[PartitionV
         };
         scalars.push(dml::constant(planning, expr)?.cast_to(field.data_type()).map_err(errors::from_datafusion)?);
     }
-    if values.len() != table.partition_columns.len() {
-        return Err(Error::new(
-            Code::InvalidStatement,
-            format!("table \"{}\" has {} partition columns", table.name, table.partition_columns.len()),
-        ));
-    }
     Ok(hive.partition_text(&scalars))
 }
 
-async fn add_partition(
+/// ADD PARTITION: all of them or none. One without a LOCATION gets its directory in the table's own.
+async fn add_partitions(
     call: &Call<'_>,
     planning: &Planning,
     table: &Table,
-    values: &[PartitionValue],
-    location: Option<&str>,
+    partitions: &[(Vec<PartitionValue>, Option<String>)],
     if_not_exists: bool,
 ) -> Result<()> {
-    let path = partition_path(planning, table, values).await?;
     let engine = call.session.engine();
-    match location {
-        None => {
-            let root = engine.storage().location(&table.location, Access::Write)?;
-            let directory = root.local.join(&path);
-            durable::create_dir_all(&directory).map_err(|error| durable::io_error("create", &directory, &error))
+    let (mut directories, mut locations) = (Vec::new(), Vec::new());
+    for (values, location) in partitions {
+        let path = partition_path(planning, table, values).await?;
+        match location {
+            None => directories.push(engine.storage().location(&table.location, Access::Write)?.local.join(&path)),
+            Some(location) => {
+                engine.storage().location(location, Access::Read)?;
+                locations.push((path, location));
+            }
         }
-        Some(location) => {
-            engine.storage().location(location, Access::Read)?;
-            change(call, table, |table| {
-                if table.partition_locations.contains_key(&path) && !if_not_exists {
+    }
+    if !locations.is_empty() {
+        change(call, table, |table| {
+            for (path, location) in &locations {
+                if table.partition_locations.contains_key(path) && !if_not_exists {
                     return Err(Error::new(Code::DuplicateObject, format!("partition \"{path}\" of \"{}\" already exists", table.name))
                         .hint("Add IF NOT EXISTS."));
                 }
-                table.partition_locations.entry(path.clone()).or_insert_with(|| location.to_owned());
-                Ok(())
-            })
-            .await
-        }
+                table.partition_locations.entry(path.clone()).or_insert_with(|| (*location).clone());
+            }
+            Ok(())
+        })
+        .await?;
     }
+    for directory in directories {
+        durable::create_dir_all(&directory).map_err(|error| durable::io_error("create", &directory, &error))?;
+    }
+    Ok(())
 }
 
-/// DROP PARTITION of an external table forgets a partition's own location; it deletes no files.
-async fn drop_partition(call: &Call<'_>, planning: &Planning, table: &Table, values: &[PartitionValue], if_exists: bool) -> Result<()> {
-    let path = partition_path(planning, table, values).await?;
-    change(call, table, |table| match table.partition_locations.remove(&path) {
-        Some(_) => Ok(()),
-        None if if_exists => Ok(()),
-        None => {
-            Err(Error::new(Code::NotSupported, format!("partition \"{path}\" is a directory of the external table \"{}\"", table.name))
-                .hint("External tables never delete files: remove the directory, or INSERT OVERWRITE the partition."))
+/// DROP PARTITION of an external table forgets partitions' own locations, all or none; it deletes no files.
+async fn drop_partitions(
+    call: &Call<'_>,
+    planning: &Planning,
+    table: &Table,
+    partitions: &[Vec<PartitionValue>],
+    if_exists: bool,
+) -> Result<()> {
+    let mut paths = Vec::new();
+    for values in partitions {
+        paths.push(partition_path(planning, table, values).await?);
+    }
+    change(call, table, |table| {
+        for path in &paths {
+            if table.partition_locations.remove(path).is_none() && !if_exists {
+                let message = format!("partition \"{path}\" is a directory of the external table \"{}\"", table.name);
+                return Err(Error::new(Code::NotSupported, message)
+                    .hint("External tables never delete files: remove the directory, or INSERT OVERWRITE the partition."));
+            }
         }
+        Ok(())
     })
     .await
 }

@@ -93,8 +93,14 @@ pub async fn create_secret(call: &Call<'_>, name: &str, if_not_exists: bool, sou
             SecretSource::Env(variable.clone())
         }
         parser::SecretSource::File(path) => {
-            std::fs::metadata(path)
-                .map_err(|error| Error::new(Code::Io, format!("could not read the file of secret \"{name}\": {}", error.kind())))?;
+            // Opened, not only looked at: a file that the server may not read is of no use.
+            let is_file = std::fs::File::open(path)
+                .and_then(|file| file.metadata())
+                .map_err(|error| Error::new(Code::Io, format!("could not read the file of secret \"{name}\": {}", error.kind())))?
+                .is_file();
+            if !is_file {
+                return Err(Error::new(Code::Io, format!("could not read the file of secret \"{name}\": it is not a file")));
+            }
             SecretSource::File(path.clone())
         }
     };

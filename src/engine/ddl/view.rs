@@ -31,7 +31,11 @@ pub async fn create(
     }
     let statement = query.clone();
     let names = columns.to_vec();
-    let key_of_view = key.clone();
+    if let Some(twice) = columns.iter().enumerate().find_map(|(idx, name)| columns[..idx].contains(name).then_some(name)) {
+        return Err(Error::new(Code::DuplicateColumn, format!("column \"{twice}\" occurs twice in the view")));
+    }
+    // A view that reads itself, also through others, would never end: refused while the old one is still there.
+    let planning = planning.defining(key.clone());
     let engine = call.session.engine();
     let schema = engine
         .planning_threads()
@@ -40,7 +44,6 @@ pub async fn create(
             if !names.is_empty() {
                 plan = planning::rename_columns(plan, &names)?;
             }
-            reads_itself(&plan, &key_of_view, &planning)?;
             Ok(plan.schema().as_arrow().clone())
         })
         .await?;
@@ -74,38 +77,6 @@ pub async fn create(
             }
         })
         .await
-}
-
-/// CREATE OR REPLACE VIEW v AS SELECT .. FROM v would never end: refused while the old one is still there.
-fn reads_itself(
-    plan: &datafusion::logical_expr::LogicalPlan,
-    key: &crate::catalog::ObjectKey,
-    planning: &planning::Planning,
-) -> Result<()> {
-    use datafusion::common::tree_node::TreeNodeRecursion;
-    use datafusion::logical_expr::LogicalPlan;
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        let table = match node {
-            LogicalPlan::TableScan(scan) => Some(&scan.table_name),
-            LogicalPlan::SubqueryAlias(alias) => Some(&alias.alias),
-            _ => None,
-        };
-        if let Some(table) = table
-            && planning.snapshot().views.contains_key(key)
-            && table.table().eq_ignore_ascii_case(&key.name)
-            && table.schema().is_none_or(|schema| schema.eq_ignore_ascii_case(&key.database))
-        {
-            found = true;
-            return Ok(TreeNodeRecursion::Stop);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })
-    .map_err(crate::engine::errors::from_datafusion)?;
-    if found {
-        return Err(Error::new(Code::InvalidStatement, format!("view \"{key}\" cannot read itself")));
-    }
-    Ok(())
 }
 
 /// Runs DROP VIEW.

@@ -120,14 +120,14 @@ fn partition_value(table: &str, directory: &str, text: &str, column: &FieldRef) 
     scalar(&percent_decode(text), column.data_type()).ok_or_else(|| {
         Error::new(
             Code::InvalidValue,
-            format!("partition directory \"{directory}\" of table \"{table}\" is not a {}", sql_type(column.data_type())),
+            format!("partition directory \"{directory}\" of table \"{table}\" is not of type {}", sql_type(column.data_type())),
         )
         .hint(format!("Declare the partition column \"{}\" as STRING, or move the directory away.", column.name()))
     })
 }
 
 /// `year=2001/month=1`, as a directory is named.
-pub(super) fn partition_text(columns: &[FieldRef], values: &[ScalarValue]) -> String {
+pub(crate) fn partition_text(columns: &[FieldRef], values: &[ScalarValue]) -> String {
     let pairs = columns.iter().zip(values).map(|(column, value)| {
         let text = if value.is_null() { NULL_PARTITION.to_string() } else { percent_encode(&value_text(value)) };
         format!("{}={text}", column.name())

@@ -19,6 +19,8 @@ mod tests;
 mod text;
 mod value;
 
+pub(crate) use listing::partition_text;
+
 pub use format::{Compression, FORMATS, Format, JsonOptions, JsonTimestamp, PROPERTY_KEYS, ParquetOptions, TextOptions};
 
 pub mod write;
@@ -105,7 +107,7 @@ impl HiveTable {
 
     /// A partition as SHOW PARTITIONS names it, from the values of the partition columns in order.
     pub fn partition_text(&self, values: &[ScalarValue]) -> String {
-        listing::partition_text(&self.def.partition_columns, values)
+        partition_text(&self.def.partition_columns, values)
     }
 
     /// A plan that writes `input` (columns: data columns in table order, then partition columns) and
@@ -225,7 +227,7 @@ impl TableProvider for HiveTable {
         let listing = self.list().await?;
         let (n_files, n_partitions) = (listing.files.len(), listing.partitions.len());
         let files = self.prune(state, listing.files, filters)?;
-        let selected = files.iter().map(|file| listing::partition_text(&self.def.partition_columns, &file.values)).collect::<BTreeSet<_>>();
+        let selected = files.iter().map(|file| partition_text(&self.def.partition_columns, &file.values)).collect::<BTreeSet<_>>();
         let selection = Selection {
             partitions: (!self.def.partition_columns.is_empty()).then_some((selected.len(), n_partitions)),
             files: (files.len(), n_files),

@@ -12,7 +12,7 @@ use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSour
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalSortExpr};
-use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, PhysicalExpr, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
@@ -134,8 +134,16 @@ impl FileSource for NamedParquetSource {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         config: &ConfigOptions,
     ) -> PlanResult<FilterPushdownPropagation<Arc<dyn FileSource>>> {
-        let pushed = self.inner.try_pushdown_filters(filters, config)?;
-        Ok(FilterPushdownPropagation { filters: pushed.filters, updated_node: pushed.updated_node.map(|inner| self.again(inner)) })
+        // The inner source only prunes by a filter and never applies it, so one that it does not get costs time, not rows.
+        let schema = Arc::clone(self.inner.table_schema().table_schema());
+        let mut answers = vec![PushedDown::No; filters.len()];
+        let (idxs, safe): (Vec<usize>, Vec<_>) =
+            filters.into_iter().enumerate().filter(|(_, filter)| super::parquet::may_prune(filter, &schema)).unzip();
+        let pushed = self.inner.try_pushdown_filters(safe, config)?;
+        for (idx, answer) in idxs.into_iter().zip(pushed.filters) {
+            answers[idx] = answer;
+        }
+        Ok(FilterPushdownPropagation { filters: answers, updated_node: pushed.updated_node.map(|inner| self.again(inner)) })
     }
 
     fn try_pushdown_sort(
@@ -251,7 +259,21 @@ fn panicked(file: &str, panic: &(dyn Any + Send)) -> DataFusionError {
 
 fn broken(file: &str, text: &str) -> DataFusionError {
     let error = Error::new(Code::DataCorrupted, format!("could not read Parquet file \"{file}\""));
-    error.detail(format!("The reader says: {}.", text.trim_end_matches('.'))).into()
+    error.detail(format!("The reader says: {}.", reason(text).trim_end_matches('.'))).into()
+}
+
+/// What the reader says without its prefixes: kinds of error, and the file by its path on this machine.
+fn reason(text: &str) -> &str {
+    let mut text = text;
+    loop {
+        let shorter = ["Parquet error: ", "EOF: ", "External: "].iter().find_map(|prefix| text.strip_prefix(prefix));
+        let shorter =
+            shorter.or_else(|| text.strip_prefix("Failed to fetch metadata for file ").and_then(|rest| Some(rest.split_once(": ")?.1)));
+        match shorter {
+            Some(shorter) => text = shorter,
+            None => return text,
+        }
+    }
 }
 
 /// Puts the file's name into an error about the file. What is the query's own fault (a division by zero in a
@@ -274,7 +296,7 @@ pub(super) fn name_file(error: DataFusionError, file: &str) -> DataFusionError {
                     Err(source) => broken(source.to_string()),
                 },
             },
-            other => broken(parquet_text(&other)),
+            other => broken(other.to_string()),
         },
         DataFusionError::ArrowError(inner, backtrace) => match *inner {
             ArrowError::ParquetError(text) | ArrowError::IpcError(text) => broken(text),
@@ -286,17 +308,11 @@ pub(super) fn name_file(error: DataFusionError, file: &str) -> DataFusionError {
         DataFusionError::IoError(_) => Error::new(Code::Io, format!("could not read file \"{file}\"")).into(),
         DataFusionError::Context(_, inner) => name_file(*inner, file),
         DataFusionError::Shared(inner) => match &*inner {
-            DataFusionError::ParquetError(text) => broken(parquet_text(text)),
+            DataFusionError::ParquetError(text) => broken(text.to_string()),
             _ => DataFusionError::Shared(inner),
         },
         other => other,
     }
-}
-
-/// The error's text without its kind.
-fn parquet_text(error: &parquet::errors::ParquetError) -> String {
-    let text = error.to_string();
-    ["Parquet error: ", "EOF: ", "External: "].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text).to_string()
 }
 
 fn lower_first(text: &str) -> String {

@@ -171,7 +171,11 @@ async fn a_directory_that_is_not_of_the_declared_type_is_named() {
     bench.file("t/year=2001/a.csv", "v\n1\n");
     bench.file("t/year=x/a.csv", "v\n1\n");
     bench.table("t", "CSV", &[], "v BIGINT", "year INT");
-    check_error(&bench.error("SELECT * FROM t").await, Code::InvalidValue, &["partition directory \"year=x\"", "is not a INT", "STRING"]);
+    check_error(
+        &bench.error("SELECT * FROM t").await,
+        Code::InvalidValue,
+        &["partition directory \"year=x\"", "is not of type INT", "STRING"],
+    );
 }
 
 #[tokio::test]

@@ -39,10 +39,11 @@ use crate::tables::WriteMode;
 use crate::telemetry::task;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectStore;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, mpsc, oneshot};
@@ -112,7 +113,14 @@ impl ManagedTables {
     /// The open table; the first call loads its log and fences older writers (commit.md, protocol 1 and 2).
     pub async fn open(&self, id: &str, name: &str, directory: &Path) -> Result<Arc<ManagedTable>> {
         let cell = self.cell(id);
-        cell.get_or_try_init(|| async { ManagedTable::start(self.log(id, name, directory)?, None).await }).await.cloned()
+        cell.get_or_try_init(|| async {
+            let table = ManagedTable::start(self.log(id, name, directory)?, None).await?;
+            // After the fence, before anybody of this process can write.
+            sweep::leftovers(name, directory).await;
+            Ok(table)
+        })
+        .await
+        .cloned()
     }
 
     /// Closes the table; deletes its directory when asked. Commits that were sent before are finished.
@@ -203,13 +211,14 @@ impl ManagedTable {
     /// The partitions that hold rows now: `year=2001/month=1`, sorted.
     pub fn partitions(&self) -> Vec<String> {
         let newest = self.newest();
-        let names = newest.definition.partition_columns();
-        let path = |file: &live_files::LiveFile| {
-            let values = names.iter().zip(&file.partition_texts);
-            let segments: Vec<String> = values.map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("NULL"))).collect();
-            segments.join("/")
-        };
-        newest.files.iter().map(|file| path(file)).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+        let fields = newest.definition.partition_fields();
+        let mut by_text: BTreeMap<String, &Vec<ScalarValue>> = BTreeMap::new();
+        for file in newest.files.iter() {
+            by_text.entry(crate::tables::hive::partition_text(&fields, &file.partition)).or_insert(&file.partition);
+        }
+        let mut partitions = by_text.into_iter().collect::<Vec<_>>();
+        partitions.sort_by(|(_, left), (_, right)| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal));
+        partitions.into_iter().map(|(text, _)| text).collect()
     }
 
     /// Names of the partition columns, in partition order.

@@ -3,6 +3,7 @@
 use super::live_files::LiveFiles;
 use super::log::TableLog;
 use crate::error::Result;
+use crate::storage::durable::{self, Depth};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -33,6 +34,16 @@ pub async fn sweep(log: &TableLog, generation: i64, live: &LiveFiles) {
             delete(log, &paths).await;
         }
         Err(error) => tracing::warn!(table = %log.name, error = %error, "sweep failed"),
+    }
+}
+
+/// Removes half-written files of writers that died: no listing shows them. Never fails: the next start tries again.
+pub async fn leftovers(table: &str, directory: &std::path::Path) {
+    let directory = directory.to_path_buf();
+    match durable::blocking(move || durable::remove_leftovers(&directory, Depth::Tree)).await {
+        Ok(0) => {}
+        Ok(n_files) => tracing::info!(table, n_files, "half-written files removed"),
+        Err(error) => tracing::warn!(table, %error, "half-written files not removed"),
     }
 }
 

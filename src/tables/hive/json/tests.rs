@@ -65,7 +65,7 @@ async fn values_that_do_not_fit_are_named() {
         reads(&content, &[("on_bad_field", "null")], columns, &["NULL", "NULL"]).await;
     }
     let nested = vec![Field::new("s", DataType::Struct(fields("x INT").into()), true)];
-    fails("{\"s\":{\"x\":\"?\"}}", &[], nested, Code::InvalidValue, &["column \"s.x\" is \"\"?\"\", not a INT"]).await;
+    fails("{\"s\":{\"x\":\"?\"}}", &[], nested, Code::InvalidValue, &["column \"s.x\" is \"\"?\"\", not of type INT"]).await;
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 
 mod adapter;
 mod conform;
+mod nan;
 #[cfg(test)]
 mod tests;
 
 pub(super) use adapter::HiveAdapterFactory;
+pub(super) use nan::may_prune;
 
 use super::scan::{FileText, NamedParquetSource, Selection};
 use bytes::Bytes;

@@ -230,7 +230,7 @@ impl Decoder for TextDecoder {
 pub(super) fn bad_field(file: &str, line: u64, column: &str, sql_type: &str, text: &[u8], bad: BadText) -> Error {
     let place = format!("file \"{file}\", line {line}: column \"{column}\"");
     match bad {
-        BadText::Value => Error::new(Code::InvalidValue, format!("{place} is \"{}\", not a {sql_type}", shorten(text)))
+        BadText::Value => Error::new(Code::InvalidValue, format!("{place} is \"{}\", not of type {sql_type}", shorten(text)))
             .hint("Declare the column as STRING, or set 'on_bad_field'='null'."),
         BadText::Utf8 => Error::new(Code::InvalidValue, format!("{place} is not valid UTF-8: \"{}\"", shorten(text)))
             .hint("Convert the file to UTF-8, or declare the column as BINARY."),

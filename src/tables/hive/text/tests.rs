@@ -26,7 +26,8 @@ async fn reads(content: impl AsRef<[u8]>, format: &str, options: Options<'_>, co
 #[tokio::test]
 async fn broken_files_are_named_with_the_line() {
     let (value, broken) = (Code::InvalidValue, Code::DataCorrupted);
-    fails("a\n1\n\nx\n", "CSV", &[], "a BIGINT", value, &["\"t/a.csv\", line 4", "column \"a\" is \"x\", not a BIGINT", "STRING"]).await;
+    fails("a\n1\n\nx\n", "CSV", &[], "a BIGINT", value, &["\"t/a.csv\", line 4", "column \"a\" is \"x\", not of type BIGINT", "STRING"])
+        .await;
     fails("a,b\n1,\"x\ny\"\n2,z,\n", "CSV", &[], "a INT, b STRING", broken, &["line 4", "has 3 fields, not 2"]).await;
     fails("a,b\n1\n", "CSV", &[], "a INT, b STRING", broken, &["line 2", "has 1 fields, not 2"]).await;
     fails("a\n\"x\n", "CSV", &[], "a STRING", broken, &["line 2", "a quoted field does not end"]).await;
@@ -53,7 +54,7 @@ async fn broken_files_are_named_with_the_line() {
         ("--1", "INT"),
         ("0x10", "INT"),
     ] {
-        let (columns, wanted) = (format!("a {sql_type}"), format!("column \"a\" is \"{text}\", not a {sql_type}"));
+        let (columns, wanted) = (format!("a {sql_type}"), format!("column \"a\" is \"{text}\", not of type {sql_type}"));
         fails(format!("a\n\"{text}\"\n"), "CSV", &[], &columns, value, &[&wanted]).await;
     }
 }

@@ -1,0 +1,85 @@
+use super::*;
+use datafusion::arrow::datatypes::{DataType, Field, Fields};
+use sqlparser::ast::Statement;
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+
+fn query(sql: &str) -> Query {
+    match Parser::parse_sql(&GenericDialect {}, sql).unwrap().remove(0) {
+        Statement::Query(query) => *query,
+        other => panic!("not a query: {other}"),
+    }
+}
+
+/// `users (userId, fullName, address struct<streetName>)`, `orders (orderId, USERID)`, `twins (a, A)`.
+fn known() -> KnownNames {
+    let address = DataType::Struct(Fields::from(vec![Field::new("streetName", DataType::Utf8, true)]));
+    let schema = |columns: &[(&str, &DataType)]| {
+        Schema::new(columns.iter().map(|(name, data_type)| Field::new(*name, (*data_type).clone(), true)).collect::<Vec<_>>())
+    };
+    let mut known = KnownNames::default();
+    for (name, schema) in [
+        ("users", schema(&[("userId", &DataType::Int32), ("fullName", &DataType::Utf8), ("address", &address)])),
+        ("orders", schema(&[("orderId", &DataType::Int32), ("USERID", &DataType::Int32)])),
+        ("twins", schema(&[("a", &DataType::Int32), ("A", &DataType::Int32)])),
+    ] {
+        known.add_table(&ObjectName::from(vec![Ident::new(name)]), &schema);
+    }
+    known
+}
+
+fn resolved(sql: &str) -> String {
+    let mut query = query(sql);
+    resolve(&mut query, &known()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    query.to_string()
+}
+
+#[test]
+fn columns_that_differ_by_case_need_their_spelling() {
+    for sql in ["SELECT \"Aa\" FROM twins AS T (aa, AA)", "SELECT userid FROM users, orders"] {
+        let error = resolve(&mut query(sql), &known()).unwrap_err();
+        assert!(error.message.contains("ambiguous"), "{sql}: {error}");
+    }
+    assert_eq!(resolved("SELECT A, a FROM TWINS"), "SELECT A, a FROM twins");
+}
+
+#[test]
+fn every_place_is_spelt_as_its_own_table() {
+    for (sql, expected) in [
+        ("SELECT USERID FROM Users", "SELECT userId FROM users"),
+        ("SELECT u.USERID, O.userid FROM users U, ORDERS o", "SELECT u.userId, o.USERID FROM users u, orders o"),
+        // Correlated: the inner one belongs to orders, the outer one to users.
+        (
+            "SELECT userid FROM users u WHERE EXISTS (SELECT 1 FROM orders WHERE userid = u.userid)",
+            "SELECT userId FROM users u WHERE EXISTS (SELECT 1 FROM orders WHERE USERID = u.userId)",
+        ),
+        // An alias wins in ORDER BY, the column in WHERE.
+        (
+            "SELECT orderid AS UserID FROM users, orders WHERE fullname = '' ORDER BY userid",
+            "SELECT orderId AS UserID FROM users, orders WHERE fullName = '' ORDER BY UserID",
+        ),
+        ("SELECT x FROM (SELECT userid AS X FROM users) S WHERE s.x > 1", "SELECT X FROM (SELECT userId AS X FROM users) s WHERE s.X > 1"),
+        ("WITH C (N) AS (SELECT 1) SELECT c.n FROM C", "WITH c (N) AS (SELECT 1) SELECT c.N FROM c"),
+        ("SELECT ADDRESS.STREETNAME FROM users", "SELECT address.streetName FROM users"),
+        ("SELECT u.* EXCEPT (USERID) FROM users U", "SELECT u.* EXCEPT (userId) FROM users u"),
+        // The columns of a function are known only later: they are in lower case.
+        ("SELECT VALUE FROM generate_series(1, 3)", "SELECT value FROM generate_series(1, 3)"),
+        // Unknown names stay for the planner to refuse.
+        ("SELECT Nothing FROM users", "SELECT Nothing FROM users"),
+    ] {
+        assert_eq!(resolved(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn joins_by_name_agree_on_the_left_spelling() {
+    let wrapped = "(SELECT \"orderId\" AS \"orderId\", \"USERID\" AS \"userId\" FROM orders)";
+    assert_eq!(
+        resolved("SELECT userid FROM users JOIN orders USING (UserID)"),
+        format!("SELECT userId FROM users JOIN {wrapped} AS orders USING(userId)")
+    );
+    assert_eq!(
+        resolved("SELECT o.USERID FROM users NATURAL JOIN orders O"),
+        format!("SELECT o.userId FROM users NATURAL JOIN {} AS o", wrapped.replace("FROM orders", "FROM orders o"))
+    );
+}
