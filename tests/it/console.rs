@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A query that runs until it is cancelled.
-const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 10000000) AS a(x), generate_series(1, 10000000) AS b(y) WHERE x % 7 < y % 5";
+const ENDLESS: &str =
+    "SELECT count(*) AS n FROM generate_series(1, 10000000) AS a(x), generate_series(1, 10000000) AS b(y) WHERE x % 7 < y % 5";
 
 /// What a console printed, and how it ended.
 struct Outcome {
