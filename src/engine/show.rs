@@ -93,9 +93,8 @@ async fn show_rows(call: &Call<'_>, show: &Show) -> Result<Vec<Row>> {
             let mut rows: Vec<(String, &str)> = Vec::new();
             rows.extend(tables_of(snapshot, &database).map(|table| (table.name.clone(), table_type(table))));
             rows.extend(views_of(snapshot, &database).map(|view| (view.name.clone(), "VIEW")));
-            if database == "system" {
-                rows.extend(system::TABLES.iter().map(|table| (table.name.to_owned(), "SYSTEM TABLE")));
-            }
+            let supplied = call.session.system_tables().into_iter().filter(|(schema, _)| *schema == database);
+            rows.extend(supplied.map(|(_, name)| (name, "SYSTEM TABLE")));
             rows.sort_by_key(|(name, _)| name.to_lowercase());
             rows.into_iter().filter(|(name, _)| matches(name, like)).map(|(name, kind)| row([&database, &name, kind])).collect()
         }

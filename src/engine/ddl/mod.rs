@@ -2,6 +2,7 @@
 
 pub mod database;
 pub mod model;
+pub mod partition;
 pub mod table;
 pub mod user;
 pub mod view;

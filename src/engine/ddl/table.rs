@@ -1,14 +1,15 @@
 //! CREATE, DROP and ALTER TABLE.
 
 use crate::catalog::{Change, Column, ObjectKey, Snapshot, Table, TableKind};
+use crate::engine::ddl::partition;
 use crate::engine::dispatch::Call;
 use crate::engine::execute::Runnable;
 use crate::engine::planning::{self, Planning};
 use crate::engine::queries::now_ms;
 use crate::engine::{Engine, dml, errors, providers};
 use crate::error::{Code, Error, Result};
-use crate::parser::{AlterTable, ColumnDef, CreateTable, ObjectName, PartitionValue, RowFormat, SqlOption};
-use crate::storage::{Access, durable};
+use crate::parser::{AlterTable, ColumnDef, CreateTable, ObjectName, RowFormat, SqlOption};
+use crate::storage::Access;
 use crate::tables::WriteMode;
 use crate::tables::hive::{Format, HiveTable};
 use crate::tables::managed::storable_schema;
@@ -29,6 +30,8 @@ pub async fn create(call: &Call<'_>, create: &CreateTable) -> Result<()> {
         return Err(Error::new(Code::NotSupported, "temporary tables are not supported yet"));
     }
     check_names(create)?;
+    option_pairs(&create.options)?;
+    check_properties(&key, &option_pairs(&create.properties)?)?;
     let external = create.external || (create.location.is_some() && create.stored_as.as_deref().is_some_and(|format| format != "DELTA"));
     if external {
         let table = external_table(&planning, create, &key, call.session.user()).await?;
@@ -215,6 +218,18 @@ fn row_format_options(row: &RowFormat) -> Vec<(String, String)> {
     add("serialization.null.format", &row.null_defined_as);
     options.extend(row.serde_properties.iter().filter_map(|option| Some((option.key.clone(), option.value.as_text()?))));
     options
+}
+
+/// Properties may hold anything; one that is nearly the dotted name of an option is that option misspelt.
+fn check_properties(key: &ObjectKey, pairs: &[(String, String)]) -> Result<()> {
+    let known: Vec<&str> = crate::tables::hive::PROPERTY_KEYS.iter().copied().filter(|known| known.contains('.')).collect();
+    for (name, _) in pairs.iter().filter(|(name, _)| !known.iter().any(|known| known.eq_ignore_ascii_case(name))) {
+        if let Some(near) = crate::error::nearest(name, known.iter().copied()) {
+            let message = format!("table \"{key}\" has no property \"{name}\"");
+            return Err(Error::new(Code::InvalidParameter, message).hint(format!("Did you mean \"{near}\"?")));
+        }
+    }
+    Ok(())
 }
 
 /// Options as text pairs; lists and secrets have no place there.
@@ -419,6 +434,11 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
         AlterTable::AddColumns(columns) => add_columns(call, &table, columns).await,
         AlterTable::SetProperties(options) => {
             let pairs = option_pairs(options)?;
+            check_properties(&ObjectKey::new(&table.database, &table.name), &pairs)?;
+            if let Some((name, _)) = pairs.iter().find(|(name, _)| table.kind == TableKind::Managed && name.starts_with("delta.")) {
+                return Err(Error::new(Code::InvalidParameter, format!("property \"{name}\" of table \"{}\" cannot be set", table.name))
+                    .hint("Properties that start with \"delta.\" belong to the server."));
+            }
             change(call, &table, move |table| {
                 for (key, value) in &pairs {
                     table.properties.retain(|(known, _)| known != key);
@@ -436,9 +456,9 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
             .await
         }
         AlterTable::AddPartitions { if_not_exists, partitions } => {
-            add_partitions(call, &planning, &table, partitions, *if_not_exists).await
+            partition::add(call, &planning, &table, partitions, *if_not_exists).await
         }
-        AlterTable::DropPartitions { if_exists, partitions } => drop_partitions(call, &planning, &table, partitions, *if_exists).await,
+        AlterTable::DropPartitions { if_exists, partitions } => partition::drop(call, &planning, &table, partitions, *if_exists).await,
     }
 }
 
@@ -490,7 +510,8 @@ async fn add_columns(call: &Call<'_>, table: &Table, columns: &[ColumnDef]) -> R
     .await
 }
 
-async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut Table) -> Result<()> + Send + Sync) -> Result<()> {
+/// Changes a table's definition in the catalog as it is at that moment.
+pub(super) async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut Table) -> Result<()> + Send + Sync) -> Result<()> {
     let key = ObjectKey::new(&table.database, &table.name);
     call.session
         .engine()
@@ -502,95 +523,4 @@ async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut Table) -> Res
             Ok((vec![Change::PutTable(changed)], ()))
         })
         .await
-}
-
-/// `dt=2026-01-01/country=fr`, in the order of the table's partition columns.
-async fn partition_path(planning: &Planning, table: &Table, values: &[PartitionValue]) -> Result<String> {
-    if table.kind == TableKind::Managed {
-        return Err(
-            Error::new(Code::NotSupported, "partitions of a managed table follow its rows").hint("Use INSERT OVERWRITE .. PARTITION.")
-        );
-    }
-    let hive = providers::hive(planning.engine(), table)?;
-    let names = || table.partition_columns.iter().map(|column| column.name.as_str());
-    if let Some(unknown) = values.iter().find(|value| !names().any(|name| name.eq_ignore_ascii_case(&value.column))) {
-        let message = format!("table \"{}\" has no partition column \"{}\"", table.name, unknown.column);
-        return Err(Error::unknown(Code::UndefinedColumn, message, &unknown.column, names()));
-    }
-    let mut scalars = Vec::new();
-    for field in &hive.def.partition_columns {
-        let value = values.iter().find(|value| value.column.eq_ignore_ascii_case(field.name())).and_then(|value| value.value.as_ref());
-        let Some(expr) = value else {
-            return Err(Error::new(
-                Code::InvalidStatement,
-                format!("the partition of \"{}\" needs a value for \"{}\"", table.name, field.name()),
-            ));
-        };
-        scalars.push(dml::constant(planning, expr)?.cast_to(field.data_type()).map_err(errors::from_datafusion)?);
-    }
-    Ok(hive.partition_text(&scalars))
-}
-
-/// ADD PARTITION: all of them or none. One without a LOCATION gets its directory in the table's own.
-async fn add_partitions(
-    call: &Call<'_>,
-    planning: &Planning,
-    table: &Table,
-    partitions: &[(Vec<PartitionValue>, Option<String>)],
-    if_not_exists: bool,
-) -> Result<()> {
-    let engine = call.session.engine();
-    let (mut directories, mut locations) = (Vec::new(), Vec::new());
-    for (values, location) in partitions {
-        let path = partition_path(planning, table, values).await?;
-        match location {
-            None => directories.push(engine.storage().location(&table.location, Access::Write)?.local.join(&path)),
-            Some(location) => {
-                engine.storage().location(location, Access::Read)?;
-                locations.push((path, location));
-            }
-        }
-    }
-    if !locations.is_empty() {
-        change(call, table, |table| {
-            for (path, location) in &locations {
-                if table.partition_locations.contains_key(path) && !if_not_exists {
-                    return Err(Error::new(Code::DuplicateObject, format!("partition \"{path}\" of \"{}\" already exists", table.name))
-                        .hint("Add IF NOT EXISTS."));
-                }
-                table.partition_locations.entry(path.clone()).or_insert_with(|| (*location).clone());
-            }
-            Ok(())
-        })
-        .await?;
-    }
-    for directory in directories {
-        durable::create_dir_all(&directory).map_err(|error| durable::io_error("create", &directory, &error))?;
-    }
-    Ok(())
-}
-
-/// DROP PARTITION of an external table forgets partitions' own locations, all or none; it deletes no files.
-async fn drop_partitions(
-    call: &Call<'_>,
-    planning: &Planning,
-    table: &Table,
-    partitions: &[Vec<PartitionValue>],
-    if_exists: bool,
-) -> Result<()> {
-    let mut paths = Vec::new();
-    for values in partitions {
-        paths.push(partition_path(planning, table, values).await?);
-    }
-    change(call, table, |table| {
-        for path in &paths {
-            if table.partition_locations.remove(path).is_none() && !if_exists {
-                let message = format!("partition \"{path}\" is a directory of the external table \"{}\"", table.name);
-                return Err(Error::new(Code::NotSupported, message)
-                    .hint("External tables never delete files: remove the directory, or INSERT OVERWRITE the partition."));
-            }
-        }
-        Ok(())
-    })
-    .await
 }

@@ -93,7 +93,9 @@ pub async fn drop(call: &Call<'_>, name: &ObjectName, if_exists: bool) -> Result
             false if if_exists => Ok((Vec::new(), ())),
             false => {
                 let mut error = dml::not_a_table(snapshot, &key, &name.to_string());
-                error.message = error.message.replacen("table", "view", 1);
+                if let Some(named) = error.message.strip_prefix("table ") {
+                    error.message = format!("view {named}");
+                }
                 Err(error)
             }
         })
