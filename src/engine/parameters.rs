@@ -2,7 +2,7 @@
 
 use crate::engine::{edge, errors};
 use crate::error::{Code, Error, Result};
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -93,12 +93,22 @@ pub fn values(bound: Option<&RecordBatch>, declared: &Schema, n_parameters: usiz
             // Nothing told the type: the client's own stands.
             let target = if target == &DataType::Utf8 { column.data_type() } else { target };
             let options = CastOptions { safe: false, ..CastOptions::default() };
-            let column = cast_with_options(column, target, &options).map_err(|_| {
+            let read = cast_with_options(column, target, &options).map_err(|error| {
                 Error::new(Code::InvalidValue, format!("parameter {} cannot be read as {}", idx + 1, super::types::sql_name(target)))
+                    .detail(format!("{error}."))
             })?;
-            ScalarValue::try_from_array(&column, 0).map_err(errors::from_datafusion)
+            // `id = ?` with 2.5 must find nothing rather than 2: a value that would lose something stays, as a literal would.
+            let column = if is_lossy(column, &read) { column } else { &read };
+            ScalarValue::try_from_array(column, 0).map_err(errors::from_datafusion)
         })
         .collect()
+}
+
+/// True when a number or a time lost something on its way to another type.
+fn is_lossy(original: &ArrayRef, read: &ArrayRef) -> bool {
+    let source = original.data_type();
+    (source.is_numeric() || source.is_temporal())
+        && cast_with_options(read, source, &CastOptions { safe: false, ..CastOptions::default() }).map_or(true, |back| &back != original)
 }
 
 /// Puts values into the arguments of table functions: those are needed while planning.

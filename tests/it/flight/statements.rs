@@ -5,7 +5,7 @@ use crate::harness::Server;
 use crate::harness::client::cells;
 use arrow_flight::{CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus};
 use base64::Engine as _;
-use datafusion::arrow::array::{ArrayRef, Int32Array, Int64Array, NullArray, StringArray};
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, NullArray, StringArray};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::StreamExt;
@@ -98,10 +98,22 @@ async fn parameters_are_bound_replaced_and_checked() {
         assert!(status.message().contains(part), "{status}");
     };
     refuse(row(vec![Arc::new(Int64Array::from(vec![1]))]), "2 parameters").await;
-    refuse(row(vec![Arc::new(StringArray::from(vec!["many"])), Arc::new(StringArray::from(vec!["two"]))]), "many").await;
+    refuse(
+        row(vec![Arc::new(StringArray::from(vec!["many"])), Arc::new(StringArray::from(vec!["two"]))]),
+        "parameter 1 cannot be read as BIGINT",
+    )
+    .await;
     let batch = row(vec![Arc::new(Int64Array::from(vec![1])), Arc::new(StringArray::from(vec!["one"]))]);
     wire.bind(&prepared.handle, batch).await.unwrap();
     assert_eq!(run().await.unwrap(), [["one"]], "the statement is usable after a refusal");
+
+    // A value that would have to be cut finds nothing, as the literal would.
+    let by_id = wire.prepare("SELECT id FROM t WHERE id = ?").await.unwrap();
+    for (id, n_rows) in [(2.0, 1), (2.5, 0)] {
+        wire.bind(&by_id.handle, row(vec![Arc::new(Float64Array::from(vec![id]))])).await.unwrap();
+        let info = wire.info(prepared_query(&by_id.handle)).await.unwrap();
+        assert_eq!(cells(&wire.rows_of(&info).await.unwrap().batches).len(), n_rows, "{id}");
+    }
 
     wire.close(prepared.handle.clone()).await.unwrap();
     wire.close(prepared.handle.clone()).await.expect("closing twice is no error");
@@ -205,11 +217,11 @@ async fn every_kind_of_failure_has_its_code() {
         ("SELECT * FROM nothing", Code::NotFound, "nothing"),
         ("SELECT * FROM nowhere.t", Code::NotFound, "nowhere"),
         ("DROP TABLE nothing", Code::NotFound, "nothing"),
-        ("CREATE TABLE t (a INT)", Code::AlreadyExists, "\"t\""),
+        ("CREATE TABLE t (a INT)", Code::AlreadyExists, "t\" already exists"),
         ("CREATE TABLE IF NOT EXIST t (a INT)", Code::InvalidArgument, ""),
         ("USE nowhere", Code::NotFound, "nowhere"),
-        ("SET no_such_setting = 1", Code::NotFound, "no_such_setting"),
-        (&long_text, Code::ResourceExhausted, "SQL text"),
+        ("SET no_such_setting = 1", Code::InvalidArgument, "no_such_setting"),
+        (&long_text, Code::ResourceExhausted, "the limit is 1048576"),
         ("CREATE EXTERNAL TABLE x (a INT) STORED AS CSV LOCATION '/etc'", Code::PermissionDenied, "/etc"),
     ];
     let mut failures = Vec::new();
