@@ -92,6 +92,8 @@ async fn who_has_no_password_stays_outside() {
             assert!(!status.message().is_empty() && !status.message().contains('\n'));
         }
     }
+    // Another server: here both have to wait by now.
+    let (_directory, server) = locked();
     for (user, password) in [("admin", "wrong"), ("nobody", PASSWORD), ("", "")] {
         let mut wire = Wire::connect(server.address(), &[]).await;
         let status = wire.handshake(payload(user, password)).await.expect_err(user);
