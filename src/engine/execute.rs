@@ -1,9 +1,9 @@
 //! Runs a plan on the CPU threads: rows come back through a short queue, with cancel and timeout.
 
 use crate::engine::planning::Planning;
-use crate::engine::queries::QueryGuard;
-use crate::engine::{Engine, edge, errors};
+use crate::engine::{Engine, cooperative, edge, errors};
 use crate::error::{Code, Error, Result};
+use crate::engine::queries::{Query, QueryGuard};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// Batches that wait between the plan and the client. The client's pace is the plan's pace.
 const BATCHES_QUEUED_MAX: usize = 2;
@@ -39,6 +40,13 @@ impl Runnable {
         let physical = planning.state().create_physical_plan(&logical).await.map_err(errors::from_datafusion)?;
         let logical = contains_hash_join(&physical).then_some(logical);
         Ok(Self { planning, logical, physical })
+    }
+}
+
+impl Runnable {
+    /// The physical plan, ready to be cancelled while it runs.
+    pub fn yielding(&self, query: &Query) -> Result<Arc<dyn ExecutionPlan>> {
+        cooperative::prepare(Arc::clone(&self.physical), query.cancel_token()).map_err(errors::from_datafusion)
     }
 }
 
@@ -76,7 +84,8 @@ pub fn stream(
             }
         }
     });
-    Box::pin(Running { schema, receiver, task: Some(task), guard })
+    let cancelled = Box::pin(guard.cancel_token().clone().cancelled_owned());
+    Box::pin(Running { schema, receiver, task: Some(task), guard, cancelled, said_cancelled: false })
 }
 
 /// Runs a plan to its end and returns its batches: for plans that answer little.
@@ -84,7 +93,8 @@ pub async fn collect(engine: &Arc<Engine>, runnable: Runnable, guard: &QueryGuar
     let query = Arc::clone(guard.query());
     run_to_end(engine, guard, timeout, async move {
         let context = task_context(&runnable, &query);
-        let mut stream = execute_stream(Arc::clone(&runnable.physical), context).map_err(errors::from_datafusion)?;
+        let plan = runnable.yielding(&query)?;
+        let mut stream = execute_stream(plan, context).map_err(errors::from_datafusion)?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {
             batches.push(batch.map_err(errors::from_datafusion)?);
@@ -145,12 +155,12 @@ async fn passed(deadline: Option<(tokio::time::Instant, Duration)>) -> Error {
 async fn drive(
     mut runnable: Runnable,
     schema: SchemaRef,
-    query: Arc<crate::engine::queries::Query>,
+    query: Arc<Query>,
     sender: &mpsc::Sender<datafusion::error::Result<RecordBatch>>,
 ) -> Result<()> {
     loop {
         let context = task_context(&runnable, &query);
-        let plan = Arc::clone(&runnable.physical);
+        let plan = runnable.yielding(&query)?;
         let mut stream =
             edge::edge_stream(execute_stream(Arc::clone(&plan), context).map_err(errors::from_datafusion)?, Arc::clone(&schema));
         let mut first = true;
@@ -183,12 +193,12 @@ fn is_out_of_memory(error: &DataFusionError) -> bool {
 }
 
 /// The context of one run: the statement's settings, the server's disk, a memory pool that counts for the query.
-pub fn task_context(runnable: &Runnable, query: &crate::engine::queries::Query) -> Arc<TaskContext> {
+pub fn task_context(runnable: &Runnable, query: &Query) -> Arc<TaskContext> {
     let state = runnable.planning.state();
     Arc::new(context_with_pool(state, query))
 }
 
-fn context_with_pool(state: &SessionState, query: &crate::engine::queries::Query) -> TaskContext {
+fn context_with_pool(state: &SessionState, query: &Query) -> TaskContext {
     let shared = state.runtime_env();
     let runtime = RuntimeEnv {
         memory_pool: query.memory_pool(Arc::clone(&shared.memory_pool)),
@@ -227,6 +237,8 @@ struct Running {
     receiver: mpsc::Receiver<datafusion::error::Result<RecordBatch>>,
     task: Option<JoinHandle<()>>,
     guard: QueryGuard,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    said_cancelled: bool,
 }
 
 impl Stream for Running {
@@ -234,6 +246,14 @@ impl Stream for Running {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.receiver.poll_recv(context) {
+            // Its client need not wait until a busy plan sees that it was cancelled.
+            Poll::Pending if self.cancelled.as_mut().poll(context).is_ready() && !self.said_cancelled => {
+                self.said_cancelled = true;
+                let error = Error::new(Code::Cancelled, "the query was cancelled");
+                self.guard.failed(&error);
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Pending if self.said_cancelled => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(item)) => Poll::Ready(Some(item)),
             Poll::Ready(None) => {

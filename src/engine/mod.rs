@@ -6,6 +6,7 @@
 //!                                               '- names without regard to case
 //! ```
 
+mod cooperative;
 mod ddl;
 mod ddl_text;
 pub mod dispatch;
@@ -17,6 +18,7 @@ mod explain;
 pub mod information_schema;
 mod ml;
 mod names;
+mod nested_loop_join;
 mod parameters;
 mod planning;
 mod providers;
@@ -171,9 +173,10 @@ impl Engine {
         let runtime = runtime::runtime_env(&options.limits, &storage)?;
         let base_state = runtime::base_state(&options.limits, runtime)?;
         let cpu = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(options.limits.parallelism.max(1))
+            // More than cores: a plan that does not give way must not keep other queries from starting.
+            .worker_threads((options.limits.parallelism * 4).max(8))
             .thread_name("query")
-            .thread_stack_size(8 * 1024 * 1024)
+            .thread_stack_size(16 * 1024 * 1024)
             .enable_all()
             .build()
             .map_err(|error| Error::new(Code::LimitExceeded, format!("could not start the query threads: {error}")))?;

@@ -68,7 +68,7 @@ async fn train(call: &Call<'_>, runnable: Runnable, spec: TrainSpec) -> Result<m
     let query = Arc::clone(call.guard.query());
     execute::run_to_end(call.session.engine(), &call.guard, call.timeout(), async move {
         let context = execute::task_context(&runnable, &query);
-        let rows = execute_stream(Arc::clone(&runnable.physical), context).map_err(errors::from_datafusion)?;
+        let rows = execute_stream(runnable.yielding(&query)?, context).map_err(errors::from_datafusion)?;
         let schema = rows.schema();
         let rows = rows.map(|batch| batch.map_err(errors::from_datafusion));
         models::train(spec, &schema, rows, query.cancel_token()).await
