@@ -17,6 +17,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Stack of a thread that serves connections.
+const IO_STACK_BYTES: usize = 16 * 1024 * 1024;
+
 /// weir: a SQL-first analytics server.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about, propagate_version = true)]
@@ -86,7 +89,9 @@ struct Demo {
 /// Runs the command line; the exit code is the process's.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("io").build() {
+    // Trees of statements are copied and dropped on these threads: 500 nested operators overflow the usual 2 MiB.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("io").thread_stack_size(IO_STACK_BYTES).build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: could not start: {error}");

@@ -8,11 +8,6 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::joins::NestedLoopJoinExec;
-use datafusion::physical_plan::{ExecutionPlanProperties, replace_children_if_necessary};
 use datafusion::prelude::SessionConfig;
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -89,46 +84,13 @@ pub fn base_state(limits: &EngineLimits, runtime: Arc<RuntimeEnv>) -> Result<Ses
         .with_runtime_env(runtime)
         .with_default_features()
         .with_type_planner(Arc::new(super::types::WeirTypePlanner))
-        .with_physical_optimizer_rule(Arc::new(SingleNestedLoopJoin))
+        .with_physical_optimizer_rule(Arc::new(super::nested_loop_join::SingleNestedLoopJoin))
         .build();
     weir_functions::register_all(&mut state).map_err(super::errors::from_datafusion)?;
     for (name, function) in weir_functions::table_functions() {
         state.register_udtf(name, function);
     }
     Ok(state)
-}
-
-/// Runs nested-loop joins in one partition: with several and a limited pool, an outer join returned rows twice.
-#[derive(Debug)]
-struct SingleNestedLoopJoin;
-
-impl PhysicalOptimizerRule for SingleNestedLoopJoin {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        use datafusion::common::tree_node::{Transformed, TreeNode};
-        plan.transform_up(|plan| {
-            if !plan.is::<NestedLoopJoinExec>() {
-                return Ok(Transformed::no(plan));
-            }
-            let children = plan
-                .children()
-                .into_iter()
-                .map(|child| match child.output_partitioning().partition_count() {
-                    0 | 1 => Arc::clone(child),
-                    _ => Arc::new(CoalescePartitionsExec::new(Arc::clone(child))) as Arc<dyn ExecutionPlan>,
-                })
-                .collect();
-            Ok(Transformed::yes(replace_children_if_necessary(plan, children)?))
-        })
-        .map(|transformed| transformed.data)
-    }
-
-    fn name(&self) -> &str {
-        "single_nested_loop_join"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
 }
 
 /// Runs planning on threads of its own with a large stack, within a deadline.

@@ -63,7 +63,9 @@ fn fill(snapshot: &Snapshot, rows: &mut Rows) {
         push_all(rows, schema_name(snapshot, key), &table.name, table_columns(table), "YES");
     }
     for (key, view) in &snapshot.views {
-        push_all(rows, schema_name(snapshot, key), &view.name, view.columns.iter(), "NO");
+        // As in PostgreSQL: a view promises nothing about NULL, since it is planned again at each use.
+        let columns: Vec<Column> = view.columns.iter().map(|column| Column { nullable: true, ..column.clone() }).collect();
+        push_all(rows, schema_name(snapshot, key), &view.name, columns.iter(), "NO");
     }
     for table in super::TABLES {
         for (position, (name, kind)) in (1..).zip(table.columns) {

@@ -7,9 +7,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | `scope` | what a name can mean in one place of the query |
+//! | `ordinal` | ORDER BY by position in grouped queries |
 //! | `align` | USING and NATURAL over columns that are spelt differently on the two sides |
 
 mod align;
+mod ordinal;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -166,6 +168,7 @@ impl VisitorMut for Rewriter<'_> {
         for common in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
             lower(&mut common.alias.name);
         }
+        ordinal::expand(query);
         self.scopes.enter_query(query);
         Step::Continue(())
     }

@@ -179,15 +179,21 @@ impl<'a> Scopes<'a> {
         }
     }
 
+    /// The scopes that a name may refer to, innermost first: what ORDER BY sees is nobody else's.
+    fn visible(&self) -> impl Iterator<Item = &Scope> {
+        let scopes = self.frames.iter().rev().map(|(_, scope)| scope);
+        scopes.enumerate().filter(|(depth, scope)| *depth == 0 || !scope.is_aliases_first).map(|(_, scope)| scope)
+    }
+
     /// Spells a column: here first, then in the queries around.
     pub(super) fn column(&self, ident: &mut Ident) -> Result<Option<Column>> {
-        for (_, scope) in self.frames.iter().rev() {
+        for scope in self.visible() {
             if let Some(column) = scope.find(&ident.value)? {
                 ident.value.clone_from(&column.name);
                 return Ok(Some(column.clone()));
             }
         }
-        self.fold(ident, self.frames.iter().any(|(_, scope)| scope.is_open()));
+        self.fold(ident, self.visible().any(Scope::is_open));
         Ok(None)
     }
 
@@ -217,7 +223,7 @@ impl<'a> Scopes<'a> {
     fn qualifier(&self, parts: &[Ident]) -> (Option<&Columns>, usize) {
         for idx in 0..parts.len().saturating_sub(1).min(3) {
             let name = parts[idx].value.to_lowercase();
-            if let Some(columns) = self.frames.iter().rev().find_map(|(_, scope)| scope.relation(&name)) {
+            if let Some(columns) = self.visible().find_map(|scope| scope.relation(&name)) {
                 return (Some(columns), idx + 1);
             }
         }
