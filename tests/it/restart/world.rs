@@ -45,7 +45,7 @@ struct Table {
     is_managed: bool,
     is_partitioned: bool,
     rows: BTreeSet<i64>,
-    /// The property `note`.
+    /// The property `test.note`.
     note: Option<String>,
 }
 
@@ -220,7 +220,7 @@ impl World {
         let name = pick(random, &names)?;
         let note = self.new_name('n');
         self.tables.get_mut(name)?.note = Some(note.clone());
-        Some(format!("ALTER TABLE {name} SET TBLPROPERTIES ('note' = '{note}')"))
+        Some(format!("ALTER TABLE {name} SET TBLPROPERTIES ('test.note' = '{note}')"))
     }
 
     fn view(&mut self, client: u64, random: &mut StdRng) -> Option<String> {
@@ -351,7 +351,7 @@ async fn observe_table(client: u64, connection: &mut Client, name: &str, is_mana
     let rows = connection.rows(&format!("SELECT id, payload, part FROM {name}{of_client}")).await?;
     let ddl = connection.rows(&format!("SHOW CREATE TABLE {name}")).await?.concat();
     let properties = connection.rows(&format!("SHOW TBLPROPERTIES {name}")).await?;
-    let note = properties.iter().find_map(|row| row.strip_prefix("note\t")).map(str::to_owned);
+    let note = properties.iter().find_map(|row| row.strip_prefix("test.note\t")).map(str::to_owned);
     Ok(Table { is_managed, is_partitioned: ddl.contains("PARTITIONED BY"), rows: checked(name, rows)?, note })
 }
 

@@ -3,10 +3,13 @@
 //! ```text
 //! <warehouse>/_weir_journal/<id>.begun     where the staged files lie: they are garbage unless ..
 //! <warehouse>/_weir_journal/<id>.journal   .. this exists: renames and removals. Its name appearing is the commit.
+//! <warehouse>/_weir_journal/<id>.published the same, renamed when the new files are in place: only removals are left.
 //! ```
 //! All journals lie in one directory of the warehouse, not in the tables: so that a start finds every
 //! unfinished commit without knowing the tables, also of ad-hoc COPY targets and of tables dropped since.
-//! Applying is idempotent; a crash in the middle is followed by applying it again from the start.
+//! Applying is idempotent; a crash in the middle is followed by applying it again from the start. Removals may wait
+//! for readers while later writes replace what was published: therefore the second name, after which nobody looks
+//! for the new files any more.
 
 use crate::error::{Code, Error, Result};
 use crate::storage::durable::{self, AtPath};
@@ -38,17 +41,27 @@ pub(super) struct Journal {
 pub(super) struct JournalPaths {
     pub(super) begun: PathBuf,
     pub(super) journal: PathBuf,
+    published: PathBuf,
 }
 
 impl JournalPaths {
     pub(super) fn new(storage: &Storage, id: &str) -> Self {
-        let directory = storage.warehouse().join(DIRECTORY);
-        Self { begun: directory.join(format!("{id}.begun")), journal: directory.join(format!("{id}.journal")) }
+        Self::of(&storage.warehouse().join(DIRECTORY).join(format!("{id}.begun")))
+    }
+
+    /// The names of a write, by one of them.
+    fn of(path: &Path) -> Self {
+        Self { begun: path.with_extension("begun"), journal: path.with_extension("journal"), published: path.with_extension("published") }
+    }
+
+    /// The new files are in place. Not synced: a power cut that loses the rename has lost no later one either.
+    pub(super) fn mark_published(&self) -> std::io::Result<()> {
+        std::fs::rename(&self.journal, &self.published)
     }
 
     /// Forgets a write that is complete or was given up. The journal goes first: alone, `.begun` is harmless.
     pub(super) fn forget(&self) -> Result<()> {
-        for path in [&self.journal, &self.begun] {
+        for path in [&self.journal, &self.published, &self.begun] {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(durable::io_error("remove", path, &error)),
                 _ => {}
@@ -170,7 +183,13 @@ fn look(storage: &Storage) -> Result<()> {
     for path in &names {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("journal") => recover_journal(storage, path)?,
-            Some("begun") if !path.with_extension("journal").exists() => recover_begun(storage, path)?,
+            Some("published") => recover_published(storage, path)?,
+            Some("begun") => {
+                let paths = JournalPaths::of(path);
+                if !paths.journal.exists() && !paths.published.exists() {
+                    recover_begun(storage, path)?;
+                }
+            }
             _ => {}
         }
     }
@@ -194,6 +213,20 @@ fn recover_journal(storage: &Storage, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What is removed is visible again until it is: a failure leaves the directories closed, as that of a journal.
+fn recover_published(storage: &Storage, path: &Path) -> Result<()> {
+    let bytes = std::fs::read(path).at("read", path)?;
+    let Some(journal) = decode::<Journal>(&bytes) else {
+        tracing::error!(path = %path.display(), "journal is not whole, set aside");
+        return durable::rename(path, &path.with_extension("damaged")).at("set aside", path);
+    };
+    if let Err(error) = complete(storage, path, &journal) {
+        tracing::error!(path = %path.display(), %error, "files of a completed write cannot be removed yet");
+        remember(storage, path, journal.directories);
+    }
+    Ok(())
+}
+
 fn recover_begun(storage: &Storage, path: &Path) -> Result<()> {
     let staging = std::fs::read(path).ok().and_then(|bytes| decode::<Vec<PathBuf>>(&bytes)).unwrap_or_default();
     for directory in &staging {
@@ -211,10 +244,13 @@ fn recover_begun(storage: &Storage, path: &Path) -> Result<()> {
 
 /// Applies a journal from the start.
 fn complete(storage: &Storage, path: &Path, journal: &Journal) -> Result<()> {
+    let paths = JournalPaths::of(path);
     journal.check(storage)?;
-    journal.publish()?;
+    if path != paths.published {
+        journal.publish()?;
+    }
     journal.remove()?;
-    JournalPaths { begun: path.with_extension("begun"), journal: path.to_path_buf() }.forget()
+    paths.forget()
 }
 
 /// A committed write whose files could not be put in place: its directories stay closed until they can.

@@ -13,7 +13,7 @@ use super::journal;
 use super::partition::Partitions;
 use super::transaction::Transaction;
 use crate::error::{Code, Error, Result};
-use crate::storage::durable::{self, AtPath, Publish, StagedFile};
+use crate::storage::durable::{self, AtPath};
 use crate::storage::{Location, Storage};
 use crate::tables::WriteMode;
 use crate::tables::hive::Format;
@@ -27,6 +27,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -161,35 +162,34 @@ impl HiveSink {
 
     async fn write_file(&self, location: &Location, mut data: SendableRecordBatchStream) -> datafusion::error::Result<u64> {
         let (target, format, schema) = (location.local.clone(), self.format.clone(), Arc::clone(&self.data_schema));
+        // Staged and recorded as the files of a table are: what a crash leaves beside the target is known.
+        let mut transaction = Transaction::begin(&self.storage, vec![target.clone()]);
         let started = durable::blocking(move || -> Result<_> {
-            let staged = StagedFile::create(&target).at("create", &target)?;
-            let file = staged.file().try_clone().at("create", &target)?;
+            let parent = target.parent().unwrap_or(&target).to_path_buf();
+            let staged = transaction.stage(&parent, target.clone())?;
+            let file = File::create_new(&staged).at("create", &staged)?;
             let writer = FileWriter::over(file, &target, &format, &schema)?;
-            Ok((staged, writer))
+            Ok((transaction, writer))
         });
-        let (staged, writer) = started.await?;
-        let mut state = Some((staged, writer));
+        let (transaction, writer) = started.await?;
+        let mut state = Some((writer, transaction));
         let mut n_rows = 0_u64;
         while let Some(batch) = data.next().await {
             let batch = self.conform(&batch?)?;
             n_rows += batch.num_rows() as u64;
-            let Some((staged, mut writer)) = state.take() else { break };
+            let Some((mut writer, transaction)) = state.take() else { break };
             let (back, written) = durable::blocking(move || {
                 let written = writer.write(&batch);
-                ((staged, writer), written)
+                ((writer, transaction), written)
             })
             .await;
             state = Some(back);
             written?;
         }
         drop(data);
-        if let Some((staged, writer)) = state {
-            let target = location.local.clone();
-            let finished = durable::blocking(move || -> Result<()> {
-                writer.finish()?;
-                staged.publish(Publish::Replace).map(drop).at("write", &target)
-            });
-            finished.await?;
+        if let Some((writer, transaction)) = state {
+            durable::blocking(move || writer.finish_durably()).await?;
+            self.commit(location, transaction, BTreeSet::new()).await?;
         }
         Ok(n_rows)
     }

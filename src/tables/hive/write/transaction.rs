@@ -138,6 +138,9 @@ impl Transaction {
             journal.remove()?;
             return Err(stopped());
         }
+        if let Err(error) = self.paths.mark_published() {
+            tracing::warn!(%error, "journal of a completed write could not be renamed");
+        }
         let paths = self.paths.clone();
         guard.remove_later(removals, move || {
             // The journal stays when this fails; the next start tries again.
@@ -181,5 +184,37 @@ impl Drop for Transaction {
             Ok(runtime) => drop(runtime.spawn_blocking(clean)),
             Err(_) => clean(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::hive::write::journal::{has_unfinished, recover};
+
+    /// A reader delays the removal of what a first write replaced; a second one has replaced the first one's file
+    /// when the process dies. Nobody may look for that file at the next start.
+    #[tokio::test]
+    async fn a_write_whose_removals_wait_may_lose_its_files_to_a_later_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Storage::open(directory.path(), Vec::new()).unwrap();
+        let table = storage.warehouse().join("t");
+        let (old, new) = (table.join("old.csv"), table.join("new.csv"));
+        durable::create_file(&old, b"1").unwrap();
+        let reader = storage.pin(std::slice::from_ref(&table)).await;
+        reader.listed();
+        let mut transaction = Transaction::begin(&storage, vec![table.clone()]);
+        std::fs::write(transaction.stage(&table, new.clone()).unwrap(), b"2").unwrap();
+        let removals = BTreeSet::from([old.clone()]);
+        transaction.commit(move || Ok(removals)).await.unwrap();
+        assert!(old.exists() && new.exists(), "the reader holds the removal up");
+        std::fs::remove_file(&new).unwrap();
+        // The process dies: another one starts over the same directories.
+        let restarted = Storage::open(directory.path(), Vec::new()).unwrap();
+        recover(&restarted).await.unwrap();
+        assert!(!has_unfinished(&restarted), "the directory would stay closed for ever");
+        assert!(!old.exists() && !new.exists());
+        assert_eq!(std::fs::read_dir(storage.warehouse().join("_weir_journal")).unwrap().count(), 0);
+        drop(reader);
     }
 }
