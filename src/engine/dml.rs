@@ -65,7 +65,7 @@ pub async fn source(planning: &Planning, table: &Table, insert: &Insert, values:
     }
     let mut statement = insert.source.clone();
     let types: Vec<String> = given.iter().map(|idx| super::types::sql_name(target.field(*idx).data_type())).collect();
-    type_placeholders(&mut statement.query, &types);
+    type_values(&mut statement.query, &types);
     name_repeated(&mut statement.query.body);
     let plan = planning.query(&statement, values).await?;
     let n_given = plan.schema().fields().len();
@@ -243,18 +243,39 @@ pub fn bind(plan: LogicalPlan, values: &[ScalarValue]) -> Result<LogicalPlan> {
     plan.with_param_values(values.to_vec()).map_err(errors::from_datafusion)
 }
 
-/// `VALUES (?, ?)`: each placeholder gets the type of its column.
-fn type_placeholders(query: &mut sqlparser::ast::Query, types: &[String]) {
+/// `VALUES (?, 1.10)`: each placeholder gets the type of its column, and so does a number for a DECIMAL: the planner
+/// would read it as a DOUBLE, of which 15 digits are right.
+fn type_values(query: &mut sqlparser::ast::Query, types: &[String]) {
     use sqlparser::ast::{CastKind, Expr as SqlExpr, SetExpr, Value};
     let SetExpr::Values(values) = query.body.as_mut() else { return };
     for row in &mut values.rows {
         for (cell, sql_type) in row.iter_mut().zip(types) {
-            let is_placeholder = matches!(cell, SqlExpr::Value(value) if matches!(value.value, Value::Placeholder(_)));
-            if let (true, Ok(data_type)) = (is_placeholder, crate::parser::parse_type(sql_type)) {
-                let expr = std::mem::replace(cell, SqlExpr::Value(Value::Null.into()));
+            let typed = match &*cell {
+                SqlExpr::Value(value) if matches!(value.value, Value::Placeholder(_)) => Some(cell.clone()),
+                other if sql_type.starts_with("DECIMAL") => {
+                    plain_number(other).map(|digits| SqlExpr::Value(Value::SingleQuotedString(digits).into()))
+                }
+                _ => None,
+            };
+            if let (Some(expr), Ok(data_type)) = (typed, crate::parser::parse_type(sql_type)) {
                 *cell = SqlExpr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None };
             }
         }
+    }
+}
+
+/// The digits of a number literal, with its sign and without an exponent.
+fn plain_number(expr: &sqlparser::ast::Expr) -> Option<String> {
+    use sqlparser::ast::{Expr as SqlExpr, UnaryOperator, Value};
+    match expr {
+        SqlExpr::Value(value) => match &value.value {
+            Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => Some(digits.to_string()),
+            _ => None,
+        },
+        SqlExpr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(**expr, SqlExpr::Value(_)) => {
+            Some(format!("-{}", plain_number(expr)?))
+        }
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::catalog::{Column, Table, TableKind};
 use crate::engine::{Engine, errors, types};
-use crate::error::{Code, Error, Result, nearest};
+use crate::error::{Code, Error, Result};
 use crate::storage::{Access, Location};
 use crate::tables::hive::{Format, HiveTable, HiveTableDef};
 use crate::tables::managed::ManagedTable;
@@ -93,19 +93,6 @@ async fn kind_of_file(engine: &Engine, location: &Location) -> Result<&'static s
 pub fn format_options(table: &Table) -> Vec<(String, String)> {
     let known = |key: &str| crate::tables::hive::PROPERTY_KEYS.iter().any(|known| known.eq_ignore_ascii_case(key));
     table.options.iter().chain(table.properties.iter().filter(|(key, _)| known(key))).cloned().collect()
-}
-
-/// Refuses table properties that look like a misspelt option: `skip.footer.line.count` kept as a remark would read
-/// wrong rows without a word. Other properties are the user's own.
-pub fn check_properties(table: &Table) -> Result<()> {
-    let known = crate::tables::hive::PROPERTY_KEYS;
-    for (key, _) in &table.properties {
-        if !known.iter().any(|known| known.eq_ignore_ascii_case(key)) && nearest(key, known.iter().copied()).is_some() {
-            let what = format!("table \"{}\" has no option \"{key}\"", full_name(table));
-            return Err(Error::unknown(Code::InvalidParameter, what, key, known.iter().copied()));
-        }
-    }
-    Ok(())
 }
 
 /// `database.table` as written.

@@ -5,6 +5,7 @@
 The arguments are those of duckdb_compare.py. PART is one of types, partitions, checkpoint.
 """
 
+import decimal
 import glob
 import os
 import sys
@@ -76,7 +77,9 @@ def types(bench):
         equal_in_both(bench, "all_types")
     bench.run("INSERT INTO all_types VALUES (" + ", ".join("NULL" for _ in TYPES) + ")")
     equal_in_both(bench, "all_types")
-    # CTAS, OVERWRITE, a comment and odd column names.
+    # Not only equal on both sides: the values that were written.
+    bench.equal("SELECT d, d38 FROM all_types WHERE i1 = -128", [(decimal.Decimal("99999999.99"), decimal.Decimal("1234567890123456789012345678.0123456789"))])
+    # CTAS, OVERWRITE, odd column names.
     bench.run("CREATE TABLE ctas AS SELECT id, 'n' || id AS \"Name\", id / 2.0 AS half FROM generate_series(1, 20000) AS s(id)")
     equal_in_both(bench, "ctas")
     bench.run("INSERT OVERWRITE ctas SELECT id, \"Name\", half FROM ctas WHERE id > 19990")

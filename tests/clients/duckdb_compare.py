@@ -172,6 +172,38 @@ def spark_table(bench):
         pq.write_table(pa.table({"userId": pa.array([666], pa.int32())}), bench.path("events", leftover, "part-00000.parquet"))
 
 
+def types_of_other_writers(bench):
+    """The same column in the encodings of Spark, Hive, Impala and pyarrow: one type in the table."""
+    when = datetime.datetime(2024, 1, 31, 12, 30, 15, 123456)
+    before = datetime.datetime(1850, 1, 1, 0, 0, 0, 1)
+    utc = datetime.timezone.utc
+    text, number, day = "é", decimal.Decimal("12.34"), datetime.date(1600, 2, 29)
+    nested = {"tags": pa.array([["a", None]]), "who": pa.array([{"Name": "Ada", "Age": 36}]), "counts": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int32()))}
+    spark = {"id": pa.array([1], pa.int32()), "at": pa.array([when.replace(tzinfo=utc)], pa.timestamp("us", tz="UTC")), "text": pa.array([text]),
+             "number": pa.array([number], pa.decimal128(9, 2)), "day": pa.array([day], pa.date32()), **nested}
+    spark_file(bench, "encodings", "", 0, spark, store_decimal_as_integer=True)
+    # Impala and old Hive: text without an annotation, INT96, decimals as bytes, the list's element under another name.
+    hive = {"ID": pa.array([2], pa.int32()), "at": pa.array([before], pa.timestamp("us")), "TEXT": pa.array([text.encode()], pa.binary()),
+            "number": pa.array([number], pa.decimal128(9, 2)), "day": pa.array([day], pa.date32()), **nested}
+    spark_file(bench, "encodings", "", 1, hive, use_deprecated_int96_timestamps=True, use_compliant_nested_type=False, store_schema=False)
+    # pandas: nanoseconds, 64 bits, large and dictionary text; the fields of the struct in another order, one missing.
+    pandas = {"id": pa.array([3], pa.int64()), "at": pa.array([when], pa.timestamp("ns")), "text": pa.array([text], pa.large_string()).dictionary_encode(),
+              "number": pa.array([number], pa.decimal128(38, 2)), "day": pa.array([day], pa.date32()), "who": pa.array([{"age": 36}]), "tags": pa.array([["a", None]], pa.large_list(pa.large_string()))}
+    spark_file(bench, "encodings", "", 2, pandas)
+    bench.run("CREATE EXTERNAL TABLE encodings (id BIGINT, at TIMESTAMP, text STRING, number DECIMAL(12,3), day DATE, tags ARRAY<STRING>, who STRUCT<name: STRING, age: BIGINT>, "
+              f"counts MAP<STRING, INT>) STORED AS PARQUET LOCATION '{LAKE}/encodings'")
+    wide = decimal.Decimal("12.340")
+    bench.equal("SELECT * FROM encodings ORDER BY id", [
+        (1, when, text, wide, day, ["a", None], {"name": "Ada", "age": 36}, [("k", 1)]),
+        (2, before, text, wide, day, ["a", None], {"name": "Ada", "age": 36}, [("k", 1)]),
+        (3, when, text, wide, day, ["a", None], {"name": None, "age": 36}, None),
+    ])
+    bench.equal("SELECT id FROM encodings WHERE at = TIMESTAMP '2024-01-31 12:30:15.123456' ORDER BY id", [(1,), (3,)])
+    bench.equal("SELECT id FROM encodings WHERE at < TIMESTAMP '1900-01-01 00:00:00'", [(2,)])
+    bench.equal("SELECT id FROM encodings WHERE text = 'é' AND number = 12.34 AND day = DATE '1600-02-29' ORDER BY id", [(1,), (2,), (3,)])
+    bench.equal("SELECT id FROM encodings WHERE who.name IS NULL", [(3,)])
+
+
 def conventions(bench):
     spark_table(bench)
     bench.run(
@@ -220,6 +252,7 @@ def conventions(bench):
     bench.run("INSERT OVERWRITE TABLE events PARTITION (year=2024, country='FR') SELECT 10, 'New', 1.0, NULL, 9.999, 'n'")
     bench.equal("SELECT userid, movietitle, price FROM events WHERE year = 2024 ORDER BY userid",
                 [(3, "Lola rennt", decimal.Decimal("-2.500")), (10, "New", decimal.Decimal("9.999"))])
+    types_of_other_writers(bench)
     # A table whose file does not fit is refused with the file's name.
     bench.run(f"CREATE EXTERNAL TABLE wrong (movietitle BIGINT) PARTITIONED BY (year INT, country STRING) STORED AS PARQUET LOCATION '{LAKE}/events'")
     bench.refused("SELECT movietitle FROM wrong", f"{LAKE}/events/")

@@ -102,7 +102,6 @@ async fn external_table(planning: &Planning, create: &CreateTable, key: &ObjectK
     let checked = engine.storage().location(location, Access::Read)?;
     // Also when the columns are declared: wrong options are refused now, not by the first query.
     let format = Format::parse(&table.format, &format!("table \"{key}\""), providers::format_options(&table))?;
-    providers::check_properties(&table)?;
     if create.columns.is_empty() {
         let name = providers::full_name(&table);
         let (schema, partitions) = HiveTable::infer(planning.state(), engine.storage(), &name, &checked, &format).await?;
@@ -443,9 +442,6 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
                 for (key, value) in &pairs {
                     table.properties.retain(|(known, _)| known != key);
                     table.properties.push((key.clone(), value.clone()));
-                }
-                if table.kind == TableKind::External {
-                    providers::check_properties(table)?;
                 }
                 Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table)).map(|_| ()).or_else(
                     |error| {

@@ -197,7 +197,7 @@ pub(super) fn scalar(text: &str, data_type: &DataType) -> Option<ScalarValue> {
 }
 
 /// The SQL name of a type, for messages.
-pub(super) fn sql_type(data_type: &DataType) -> String {
+pub(crate) fn sql_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".into(),
         DataType::Int8 => "TINYINT".into(),
@@ -226,6 +226,8 @@ pub(super) fn sql_type(data_type: &DataType) -> String {
             }
             _ => "MAP".into(),
         },
+        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".into(),
+        DataType::Time32(_) | DataType::Time64(_) => "TIME".into(),
         other => other.to_string().to_uppercase(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::HiveTableDef;
 use super::column::{scalar, sql_type};
+use super::directory::{NULL_PARTITION, partition_text, unescape};
 use crate::error::{Code, Error, Result};
 use crate::storage::{DirectoryPin, Location, Storage};
 use datafusion::arrow::datatypes::FieldRef;
@@ -9,9 +10,6 @@ use datafusion::common::ScalarValue;
 use object_store::ObjectMeta;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The directory name that stands for NULL.
-pub(super) const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// One file of a location.
 #[derive(Debug, Clone)]
@@ -101,7 +99,7 @@ fn partition_values(table: &str, place: &str, directories: &[String], columns: &
     let mut values = Vec::with_capacity(columns.len());
     for (column_idx, column) in columns.iter().enumerate() {
         let pair = directories.get(column_idx).and_then(|name| name.split_once('='));
-        let Some((_, text)) = pair.filter(|(key, _)| percent_decode(key).eq_ignore_ascii_case(column.name())) else {
+        let Some((_, text)) = pair.filter(|(key, _)| unescape(key).to_lowercase() == column.name().to_lowercase()) else {
             let shape = columns.iter().map(|column| format!("{}=..", column.name())).collect::<Vec<_>>().join("/");
             return Err(Error::new(Code::DataCorrupted, format!("\"{place}\" lies outside the partitions of table \"{table}\""))
                 .detail(format!("Files of this table lie in directories \"{shape}\"."))
@@ -117,61 +115,11 @@ fn partition_value(table: &str, directory: &str, text: &str, column: &FieldRef) 
     if text == NULL_PARTITION {
         return null();
     }
-    scalar(&percent_decode(text), column.data_type()).ok_or_else(|| {
+    scalar(&unescape(text), column.data_type()).ok_or_else(|| {
         Error::new(
             Code::InvalidValue,
             format!("partition directory \"{directory}\" of table \"{table}\" is not of type {}", sql_type(column.data_type())),
         )
         .hint(format!("Declare the partition column \"{}\" as STRING, or move the directory away.", column.name()))
     })
-}
-
-/// `year=2001/month=1`, as a directory is named.
-pub(crate) fn partition_text(columns: &[FieldRef], values: &[ScalarValue]) -> String {
-    let pairs = columns.iter().zip(values).map(|(column, value)| {
-        let text = if value.is_null() { NULL_PARTITION.to_string() } else { percent_encode(&value_text(value)) };
-        format!("{}={text}", column.name())
-    });
-    pairs.collect::<Vec<_>>().join("/")
-}
-
-fn value_text(value: &ScalarValue) -> String {
-    // Timestamps as SQL writes them, not with the T of Arrow.
-    let text = value.to_string();
-    if matches!(value, ScalarValue::TimestampMicrosecond(..)) { text.replacen('T', " ", 1) } else { text }
-}
-
-/// The bytes that Hive writes as `%XX` in directory names.
-fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '\u{0}'..='\u{1f}' | '\u{7f}' | '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '{' | '[' | ']' | '^' => {
-                out.push_str(&format!("%{:02X}", letter as u32));
-            }
-            _ => out.push(letter),
-        }
-    }
-    out
-}
-
-/// Undoes [`percent_encode`]; a `%` that begins no code stays.
-pub(super) fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let code = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(out).unwrap_or_else(|_| text.to_string())
 }

@@ -7,6 +7,7 @@
 
 mod chunk;
 mod column;
+mod directory;
 mod format;
 mod infer;
 mod json;
@@ -19,7 +20,8 @@ mod tests;
 mod text;
 mod value;
 
-pub(crate) use listing::partition_text;
+pub(crate) use column::sql_type;
+pub(crate) use directory::partition_text;
 
 pub use format::{Compression, FORMATS, Format, JsonOptions, JsonTimestamp, PROPERTY_KEYS, ParquetOptions, TextOptions};
 

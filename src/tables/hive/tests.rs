@@ -125,7 +125,7 @@ impl Bench {
     pub(super) async fn inferred(&self, location: &str, format: &str, options: &[(&str, &str)]) -> String {
         let (schema, partitions) = self.infer(location, format, options).await.unwrap();
         let text = |fields: Vec<&FieldRef>| {
-            fields.iter().map(|field| format!("{} {}", field.name(), column::sql_type(field.data_type()))).collect::<Vec<_>>().join(", ")
+            fields.iter().map(|field| format!("{} {}", field.name(), sql_type(field.data_type()))).collect::<Vec<_>>().join(", ")
         };
         let columns = text(schema.fields().iter().collect());
         if partitions.is_empty() { columns } else { format!("{columns} / {}", text(partitions.iter().collect())) }

@@ -237,8 +237,11 @@ fn storable_fields(fields: &Fields, parent: &str) -> Result<Fields> {
 
 fn storable_type(data_type: &DataType, column: &str) -> Result<DataType> {
     let refuse = || {
-        Err(Error::new(Code::NotSupported, format!("column \"{column}\" of type {data_type} cannot be kept in a managed table"))
-            .hint(format!("CAST the column \"{column}\" to STRING or to another type.")))
+        Err(Error::new(
+            Code::NotSupported,
+            format!("column \"{column}\" of type {} cannot be kept in a managed table", crate::tables::hive::sql_type(data_type)),
+        )
+        .hint(format!("CAST the column \"{column}\" to STRING or to another type.")))
     };
     let item = |field: &FieldRef| -> Result<FieldRef> {
         Ok(Arc::new(Field::new("element", storable_type(field.data_type(), column)?, field.is_nullable())))

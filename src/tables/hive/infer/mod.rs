@@ -7,8 +7,9 @@ mod parquet;
 mod tests;
 mod text;
 
+use super::directory::{NULL_PARTITION, unescape};
 use super::format::Format;
-use super::listing::{FoundFile, NULL_PARTITION, find_files, percent_decode};
+use super::listing::{FoundFile, find_files};
 use super::scan::FileText;
 use super::value;
 use crate::error::{Code, Error, Result};
@@ -82,7 +83,7 @@ fn partition_columns(files: &[FoundFile]) -> Vec<FieldRef> {
         let Some((name, _)) = directory.split_once('=') else { break };
         let values = files.iter().map(|file| {
             let (key, value) = file.directories.get(depth)?.split_once('=')?;
-            key.eq_ignore_ascii_case(name).then(|| percent_decode(value))
+            key.eq_ignore_ascii_case(name).then(|| unescape(value))
         });
         let Some(values) = values.collect::<Option<Vec<_>>>() else { break };
         let values = values.iter().filter(|value| *value != NULL_PARTITION).map(String::as_bytes).collect::<Vec<_>>();
@@ -95,7 +96,7 @@ fn partition_columns(files: &[FoundFile]) -> Vec<FieldRef> {
         } else {
             DataType::Utf8
         };
-        columns.push(Arc::new(Field::new(percent_decode(name), data_type, true)));
+        columns.push(Arc::new(Field::new(unescape(name), data_type, true)));
     }
     columns
 }

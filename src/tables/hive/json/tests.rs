@@ -60,8 +60,14 @@ async fn values_that_do_not_fit_are_named() {
     ] {
         let content = format!("{{\"a\":null}}\n{{\"a\":{value}}}\n");
         let columns = fields(&format!("a {sql_type}"));
-        fails(&content, &[], columns.clone(), Code::InvalidValue, &["\"t/a.json\", line 2: column \"a\" is", &format!("not a {sql_type}")])
-            .await;
+        fails(
+            &content,
+            &[],
+            columns.clone(),
+            Code::InvalidValue,
+            &["\"t/a.json\", line 2: column \"a\" is", &format!("not of type {sql_type}")],
+        )
+        .await;
         reads(&content, &[("on_bad_field", "null")], columns, &["NULL", "NULL"]).await;
     }
     let nested = vec![Field::new("s", DataType::Struct(fields("x INT").into()), true)];

@@ -2,63 +2,18 @@
 
 use crate::error::{Code, Error, Result};
 use crate::tables::hive::HiveTableDef;
+use crate::tables::hive::directory::{NULL_PARTITION, escape, format_options, unescape};
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{cast, take};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::arrow::util::display::ArrayFormatter;
 use datafusion::common::ScalarValue;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The directory name that stands for NULL, as Hive and Spark write it.
-const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// What Linux allows for one name.
 const NAME_BYTES_MAX: usize = 255;
-
-/// Escapes a partition column or value as Hive's `FileUtils.escapePathName` does: `12:30` -> `12%3A30`.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '\u{0}'..='\u{1f}' | '\u{7f}' => escaped.push_str(&format!("%{:02X}", u32::from(letter))),
-            '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '{' | '[' | ']' | '^' => {
-                escaped.push_str(&format!("%{:02X}", u32::from(letter)));
-            }
-            _ => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
-/// The opposite of [`escape`]; a `%` that no two hexadecimal digits follow stays.
-pub(super) fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex =
-            after.get(..2).and_then(|two| std::str::from_utf8(two).ok()).filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match hex.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(byte) if *first == b'%' => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
-}
-
-/// How the values of a type are written in directory names.
-fn format_options() -> FormatOptions<'static> {
-    FormatOptions::new()
-        .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
-        .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:z"))
-        .with_datetime_format(Some("%Y-%m-%d %H:%M:%S%.f"))
-}
 
 /// The partitions of a table, as far as writing needs them.
 #[derive(Debug, Clone)]
