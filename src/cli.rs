@@ -160,7 +160,7 @@ impl Serve {
         telemetry::log::init(&config.telemetry.log_level, config.telemetry.log_format == crate::config::LogFormat::Json)?;
         let shutdown = listen_for_signals()?;
         let engine = Engine::open(engine_options(&config)).await?;
-        let password = config.auth.admin_password_file.as_ref().map(|path| read_password(path)).transpose()?;
+        let password = config.auth.admin_password_file.as_ref().map(read_password).transpose()?;
         if let Some(generated) = engine.first_admin(password).await? {
             println!("The first user is \"admin\", its password \"{generated}\". It is shown only this once.");
         }

@@ -231,10 +231,12 @@ mod exact_number {
         }
     }
 
+    /// Writes the number as text: JSON has no NaN and may lose the last bit.
     pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
     }
 
+    /// Reads what `serialize` wrote.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         Number::deserialize(deserializer)?.value()
     }
@@ -246,10 +248,12 @@ mod exact_numbers {
     use serde::{Deserialize, Deserializer, Serializer};
     use std::collections::BTreeMap;
 
+    /// Writes the number as text: JSON has no NaN and may lose the last bit.
     pub fn serialize<S: Serializer>(values: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(values.iter().map(|(name, value)| (name, value.to_string())))
     }
 
+    /// Reads what `serialize` wrote.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
         let numbers = BTreeMap::<String, Number>::deserialize(deserializer)?;
         numbers.into_iter().map(|(name, number)| Ok((name, number.value()?))).collect()

@@ -164,6 +164,7 @@ pub fn execute<'a>(session: &'a Session, prepared: &'a Prepared, bound: Option<&
     })
 }
 
+#[expect(clippy::large_enum_variant, reason = "one value a statement, moved once")]
 enum Ended {
     Streaming(Runnable, SchemaRef),
     Answered(Answer),

@@ -31,7 +31,7 @@ pub async fn run(call: &Call<'_>, explain: &Explain) -> Result<Answer> {
         })
         .await?;
     let batches = execute::collect(call.session.engine(), runnable, &call.guard, call.timeout()).await?;
-    let schema = batches.first().map_or_else(|| show::explain_schema(), |batch| batch.schema());
+    let schema = batches.first().map_or_else(show::explain_schema, |batch| batch.schema());
     Ok(Answer::Rows(batches, schema))
 }
 

@@ -330,12 +330,12 @@ impl Engine {
         let (id, directory) = (table.id.clone(), PathBuf::from(&table.location));
         let managed = Arc::clone(&self.managed);
         // Not waited for at shutdown: the next start sweeps what is left.
-        let _ = crate::telemetry::task::spawn(format!("delete {}", table.location), async move {
+        drop(crate::telemetry::task::spawn(format!("delete {}", table.location), async move {
             tokio::time::sleep(DROP_GRACE).await;
             if let Err(error) = managed.close(&id, Some(&directory)).await {
                 tracing::warn!(directory = %directory.display(), %error, "could not delete a dropped table's files");
             }
-        });
+        }));
     }
 }
 

@@ -34,8 +34,11 @@ struct Shared {
     user: String,
     snapshot: Arc<Snapshot>,
     /// Providers by database and name, with and without the file column.
-    pinned: Mutex<HashMap<(String, String, bool), Arc<dyn TableProvider>>>,
+    pinned: Mutex<HashMap<PinnedKey, Arc<dyn TableProvider>>>,
 }
+
+/// Database, name, and whether the hidden file column is wanted.
+type PinnedKey = (String, String, bool);
 
 /// The planning of one statement, or of a view inside it.
 #[derive(Debug, Clone)]

@@ -31,10 +31,12 @@ pub struct Evaluation {
 mod exact {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+    /// Writes the number as text: JSON has no NaN and may lose the last bit.
     pub fn serialize<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
         number.map(|number| number.to_string()).serialize(serializer)
     }
 
+    /// Reads what `serialize` wrote.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
         Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(D::Error::custom)).transpose()
     }

@@ -43,6 +43,7 @@ impl Seen {
         self.offsets.push(self.items.len());
     }
 
+    /// The items that a user has rated, ascending.
     pub fn of_user(&self, user: u32) -> &[u32] {
         &self.items[self.offsets[user as usize]..self.offsets[user as usize + 1]]
     }

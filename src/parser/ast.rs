@@ -110,6 +110,7 @@ pub enum Statement {
     Transaction(Transaction),
 }
 
+/// The words around a transaction; every statement commits by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transaction {
     Begin,
@@ -152,6 +153,7 @@ pub struct MlCall {
     pub options: Vec<SqlOption>,
 }
 
+/// EXPLAIN [ANALYZE] [VERBOSE] of a statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explain {
     pub analyze: bool,
@@ -186,6 +188,7 @@ pub struct CreateTable {
     pub query: Option<QueryStatement>,
 }
 
+/// A column as CREATE TABLE and ADD COLUMN declare it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnDef {
     /// As written, quotes removed.
@@ -197,6 +200,7 @@ pub struct ColumnDef {
     pub comment: Option<String>,
 }
 
+/// A column of PARTITIONED BY.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionColumn {
     pub name: String,
@@ -226,6 +230,7 @@ pub struct SqlOption {
     pub value: OptionValue,
 }
 
+/// The value of an option.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OptionValue {
     Text(String),
@@ -253,6 +258,7 @@ impl OptionValue {
     }
 }
 
+/// What ALTER TABLE changes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AlterTable {
     AddColumns(Vec<ColumnDef>),
@@ -277,6 +283,7 @@ pub struct PartitionValue {
     pub value: Option<Expr>,
 }
 
+/// INSERT INTO and INSERT OVERWRITE.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Insert {
     pub table: ObjectName,
@@ -288,6 +295,7 @@ pub struct Insert {
     pub source: QueryStatement,
 }
 
+/// COPY .. TO a file or directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CopyTo {
     /// `COPY t TO` becomes `SELECT * FROM t`.
@@ -299,6 +307,7 @@ pub struct CopyTo {
     pub options: Vec<SqlOption>,
 }
 
+/// CREATE MODEL with its options and training query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateModel {
     pub name: ObjectName,
@@ -319,6 +328,7 @@ impl std::fmt::Debug for Password {
     }
 }
 
+/// Where a secret's value is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// `FROM ENV 'NAME'`.
@@ -327,6 +337,7 @@ pub enum SecretSource {
     File(String),
 }
 
+/// The objects of SHOW.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Show {
     /// SHOW DATABASES, SHOW SCHEMAS [LIKE 'p'].
@@ -373,6 +384,7 @@ pub enum Show {
     },
 }
 
+/// What DESCRIBE describes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DescribeTarget {
     Object(ObjectName),

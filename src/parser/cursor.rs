@@ -26,10 +26,12 @@ impl<'a> Cursor<'a> {
         self.lexemes.get(self.position + ahead)
     }
 
+    /// The next lexeme, which stays.
     pub fn peek(&self) -> Option<&'a Lexeme> {
         self.peek_at(0)
     }
 
+    /// True when nothing is left.
     pub fn at_end(&self) -> bool {
         self.peek().is_none()
     }
@@ -49,6 +51,7 @@ impl<'a> Cursor<'a> {
         words.iter().enumerate().all(|(ahead, word)| self.peek_at(ahead).is_some_and(|lexeme| lexeme.is_word(word)))
     }
 
+    /// True when the next lexeme is this token.
     pub fn is_token(&self, token: &Token) -> bool {
         self.peek().is_some_and(|lexeme| lexeme.token == *token)
     }
@@ -69,12 +72,14 @@ impl<'a> Cursor<'a> {
         found
     }
 
+    /// Takes the next lexeme when it is this token.
     pub fn accept_token(&mut self, token: &Token) -> bool {
         let found = self.is_token(token);
         self.position += usize::from(found);
         found
     }
 
+    /// Takes these words in order, or says what was expected.
     pub fn expect(&mut self, words: &[&str]) -> Result<()> {
         for word in words {
             if !self.accept(&[word]) {
@@ -84,6 +89,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Takes this token, or says what was expected.
     pub fn expect_token(&mut self, token: &Token) -> Result<()> {
         if self.accept_token(token) { Ok(()) } else { Err(self.unexpected(&format!("\"{token}\""))) }
     }
@@ -98,10 +104,12 @@ impl<'a> Cursor<'a> {
         self.source.unexpected(self.peek(), expected)
     }
 
+    /// Takes IF EXISTS when it is there.
     pub fn if_exists(&mut self) -> bool {
         self.accept(&["IF", "EXISTS"])
     }
 
+    /// Takes IF NOT EXISTS when it is there.
     pub fn if_not_exists(&mut self) -> bool {
         self.accept(&["IF", "NOT", "EXISTS"])
     }
@@ -166,6 +174,7 @@ impl<'a> Cursor<'a> {
         Some(text)
     }
 
+    /// Takes a text in single quotes; `what` names it in the error.
     pub fn text(&mut self, what: &str) -> Result<String> {
         self.accept_text().ok_or_else(|| self.unexpected(&format!("{what} in quotes")))
     }

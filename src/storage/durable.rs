@@ -156,10 +156,12 @@ impl StagedFile {
         Ok(Self { file, staged, target: target.to_path_buf(), published: false })
     }
 
+    /// The staged file, for writing.
     pub fn file(&self) -> &File {
         &self.file
     }
 
+    /// Where it will stand.
     pub fn target(&self) -> &Path {
         &self.target
     }

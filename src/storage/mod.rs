@@ -40,6 +40,7 @@ pub struct Root {
     pub writable: bool,
 }
 
+/// What is meant to be done at a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Read,

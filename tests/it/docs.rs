@@ -32,7 +32,8 @@ fn functions() {
     );
     for function in weir_functions::FUNCTIONS {
         let result = if function.result.is_empty() { "" } else { function.result };
-        writeln!(text, "| `{}` | {} | `{}` | {} |", cell(function.signature), cell(function.help), cell(function.example), cell(result)).unwrap();
+        writeln!(text, "| `{}` | {} | `{}` | {} |", cell(function.signature), cell(function.help), cell(function.example), cell(result))
+            .unwrap();
     }
     check("functions.md", &text);
 }
@@ -52,7 +53,9 @@ fn errors() {
 
 #[test]
 fn metrics() {
-    let mut text = String::from("# Metrics\n\n`SELECT * FROM system.metrics` shows them.\n\n| metric | kind | what it counts |\n| --- | --- | --- |\n");
+    let mut text = String::from(
+        "# Metrics\n\n`SELECT * FROM system.metrics` shows them.\n\n| metric | kind | what it counts |\n| --- | --- | --- |\n",
+    );
     for metric in weir::telemetry::metrics::METRICS {
         writeln!(text, "| `{}` | {} | {} |", metric.name, metric.value.kind(), cell(metric.help)).unwrap();
     }

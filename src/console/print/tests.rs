@@ -1,3 +1,5 @@
+//! What is printed, as texts to read.
+
 use super::*;
 use arrow::array::{ArrayRef, BinaryArray, Float64Array, Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Int64Type};

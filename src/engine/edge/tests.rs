@@ -1,3 +1,5 @@
+//! The type table of the edge, row by row.
+
 use super::*;
 use crate::error::Code;
 use arrow::array::types::{Int32Type, IntervalDayTime, IntervalMonthDayNano};

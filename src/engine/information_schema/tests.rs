@@ -1,3 +1,5 @@
+//! What clients read of the catalog.
+
 use super::*;
 use crate::catalog::{Column, Database, Table, TableKind, View};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};

@@ -1,3 +1,5 @@
+//! Names without regard to case, as tables of cases.
+
 use super::*;
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use sqlparser::ast::Statement;

@@ -1,3 +1,5 @@
+//! Type names of every dialect, there and back.
+
 use super::*;
 use crate::error::Code;
 use datafusion::arrow::datatypes::{IntervalUnit, TimeUnit};

@@ -8,7 +8,9 @@ use arrow_flight::sql::{ActionCancelQueryRequest, ActionCancelQueryResult, Any, 
 use arrow_flight::{CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo};
 use prost::Message;
 
+/// The action that names a FlightInfo.
 pub const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
+/// The older action, which names a query.
 pub const CANCEL_QUERY: &str = "CancelQuery";
 
 impl ClientSession {

@@ -7,14 +7,18 @@ use crate::error::Result;
 use prost::{Enumeration, Message, Oneof};
 use std::collections::HashMap;
 
+/// The action that changes options of the session.
 pub const SET_SESSION_OPTIONS: &str = "SetSessionOptions";
+/// The action that lists them.
 pub const GET_SESSION_OPTIONS: &str = "GetSessionOptions";
+/// The action that ends the session.
 pub const CLOSE_SESSION: &str = "CloseSession";
 
 /// The options that a session has.
 const CATALOG: &str = "catalog";
 const SCHEMA: &str = "schema";
 
+/// The protocol's value of an option.
 #[derive(Clone, PartialEq, Message)]
 pub struct SessionOptionValue {
     /// None of them: the option is to be unset.
@@ -22,6 +26,7 @@ pub struct SessionOptionValue {
     pub option_value: Option<OptionValue>,
 }
 
+/// The kinds of value.
 #[derive(Clone, PartialEq, Oneof)]
 pub enum OptionValue {
     #[prost(string, tag = "1")]
@@ -36,18 +41,21 @@ pub enum OptionValue {
     TextList(StringListValue),
 }
 
+/// A list of texts.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct StringListValue {
     #[prost(string, repeated, tag = "1")]
     pub values: Vec<String>,
 }
 
+/// The protocol's message: options to change.
 #[derive(Clone, PartialEq, Message)]
 pub struct SetSessionOptionsRequest {
     #[prost(map = "string, message", tag = "1")]
     pub session_options: HashMap<String, SessionOptionValue>,
 }
 
+/// The protocol's answer: what went wrong, by option.
 #[derive(Clone, PartialEq, Message)]
 pub struct SetSessionOptionsResult {
     /// The options that could not be set; none is good news.
@@ -55,12 +63,14 @@ pub struct SetSessionOptionsResult {
     pub errors: HashMap<String, OptionError>,
 }
 
+/// Why an option was not changed.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct OptionError {
     #[prost(enumeration = "OptionErrorKind", tag = "1")]
     pub value: i32,
 }
 
+/// The protocol's reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Enumeration)]
 #[repr(i32)]
 pub enum OptionErrorKind {
@@ -70,18 +80,21 @@ pub enum OptionErrorKind {
     Error = 3,
 }
 
+/// The protocol's answer: the options.
 #[derive(Clone, PartialEq, Message)]
 pub struct GetSessionOptionsResult {
     #[prost(map = "string, message", tag = "1")]
     pub session_options: HashMap<String, SessionOptionValue>,
 }
 
+/// The protocol's answer to the end of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct CloseSessionResult {
     #[prost(enumeration = "CloseSessionStatus", tag = "1")]
     pub status: i32,
 }
 
+/// How the session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Enumeration)]
 #[repr(i32)]
 pub enum CloseSessionStatus {
@@ -99,6 +112,7 @@ impl ClientSession {
         Ok(SetSessionOptionsResult { errors }.encode_to_vec())
     }
 
+    /// Answers the options of the session, as the protocol encodes them.
     pub fn options(&self) -> Vec<u8> {
         let text = |value: String| SessionOptionValue { option_value: Some(OptionValue::Text(value)) };
         let options = [(CATALOG, CATALOG_NAME.to_owned()), (SCHEMA, self.engine.current_database())];

@@ -137,6 +137,7 @@ impl<V> IdleTable<V> {
         Ok(())
     }
 
+    /// Takes a session out of the table.
     pub fn remove(&self, key: &SessionKey) -> Option<Arc<V>> {
         self.lock().remove(key).map(|entry| entry.value)
     }
@@ -160,6 +161,7 @@ impl<V> IdleTable<V> {
         self.lock().values().map(|entry| Arc::clone(&entry.value)).collect()
     }
 
+    /// Forgets all sessions.
     pub fn clear(&self) {
         let entries = std::mem::take(&mut *self.lock());
         drop(entries);

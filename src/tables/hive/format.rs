@@ -14,12 +14,14 @@ pub enum Format {
     Json(JsonOptions),
 }
 
+/// How Parquet files are written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParquetOptions {
     /// `parquet.compression` / `compression`: as `parquet::basic::Compression` reads it (`zstd(1)`, `snappy`).
     pub compression: String,
 }
 
+/// How lines of text are taken apart and written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextOptions {
     pub header: bool,
@@ -41,6 +43,7 @@ pub struct TextOptions {
     pub compression: Compression,
 }
 
+/// How lines of JSON are read and written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JsonOptions {
     /// `json.timestamp-format`.
@@ -49,6 +52,7 @@ pub struct JsonOptions {
     pub compression: Compression,
 }
 
+/// How JSON spells a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonTimestamp {
     Iso8601,

@@ -79,6 +79,7 @@ struct Doubt {
     files: Vec<Path>,
 }
 
+/// The one writer of a table's log.
 #[derive(Debug)]
 pub struct Committer {
     log: TableLog,
@@ -119,6 +120,7 @@ impl Committer {
         Self { log, generation, tip: version, definition, files, published, fenced: None, doubt: None, stale: false, checkpoint: None }
     }
 
+    /// The generation of writers that this server is.
     pub fn generation(&self) -> i64 {
         self.generation
     }

@@ -30,6 +30,7 @@ pub struct LiveFiles {
 }
 
 impl LiveFiles {
+    /// The live files, in the order of their commits.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<LiveFile>> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
@@ -54,6 +55,7 @@ impl LiveFilesEditor {
         self.files.clone()
     }
 
+    /// The live files now.
     pub fn files(&self) -> &LiveFiles {
         &self.files
     }

@@ -1,3 +1,5 @@
+//! Every function's example, run.
+
 use super::*;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{SessionConfig, SessionContext};
