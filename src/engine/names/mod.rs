@@ -12,6 +12,7 @@
 
 mod align;
 mod ordinal;
+mod repeated;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -187,8 +188,9 @@ impl VisitorMut for Rewriter<'_> {
         step(self.stars(select))
     }
 
-    fn post_visit_select(&mut self, _select: &mut Select) -> Step {
+    fn post_visit_select(&mut self, select: &mut Select) -> Step {
         self.scopes.leave();
+        repeated::number(select);
         Step::Continue(())
     }
 
