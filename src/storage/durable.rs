@@ -117,6 +117,13 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a directory that holds nothing; any other stays. Never between two steps of [`create_dir_all`], which
+/// would find its parent gone. Needs no sync: a directory that comes back is empty.
+pub fn remove_dir_if_empty(path: &Path) {
+    let _creating = CREATING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _ = std::fs::remove_dir(path);
+}
+
 /// How an existing file at the target is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publish {
@@ -351,6 +358,28 @@ impl<T> AtPath<T> for io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_never_taken_away_from_under_one_that_is_created_in_it() {
+        let base = tempfile::tempdir().unwrap();
+        let parent = base.path().join("shared");
+        std::thread::scope(|scope| {
+            for worker in 0..2 {
+                let own = parent.join(format!("{worker}/deep"));
+                let parent = parent.clone();
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        create_dir_all(&own).unwrap();
+                        std::fs::remove_dir_all(own.parent().unwrap()).unwrap();
+                        remove_dir_if_empty(&parent);
+                    }
+                });
+            }
+        });
+        create_dir_all(&parent.join("kept")).unwrap();
+        remove_dir_if_empty(&parent);
+        assert!(parent.join("kept").is_dir(), "what holds something stays");
+    }
 
     #[test]
     fn only_a_directory_that_cannot_be_synced_is_forgiven() {

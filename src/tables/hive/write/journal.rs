@@ -151,8 +151,8 @@ pub(super) fn remove_staging(staging: &[PathBuf]) -> Result<()> {
             answer => answer.at("remove", directory)?,
         }
         if let Some(parent) = directory.parent() {
-            // Another write may be using it.
-            let _ = std::fs::remove_dir(parent);
+            // Another write may be using it, or about to.
+            durable::remove_dir_if_empty(parent);
         }
     }
     Ok(())
