@@ -30,6 +30,8 @@ pub struct Query {
     pub session: String,
     /// As shown to others: passwords are masked.
     pub sql: String,
+    /// Counts for the limits.
+    is_limited: bool,
     started: Instant,
     started_ms: i64,
     state: Mutex<State>,
@@ -99,7 +101,7 @@ impl QueryRegistry {
     }
 
     fn enter(self: &Arc<Self>, user: &str, door: Door, session: &str, sql: &str, is_limited: bool) -> Result<QueryGuard> {
-        let query = Arc::new(Query::new(user, door, session, sql));
+        let query = Arc::new(Query::new(user, door, session, sql, is_limited));
         let mut running = lock(&self.running);
         if is_limited {
             self.check_limits(&running, user)?;
@@ -110,11 +112,13 @@ impl QueryRegistry {
     }
 
     fn check_limits(&self, running: &BTreeMap<String, Arc<Query>>, user: &str) -> Result<()> {
-        if running.len() >= self.queries_max {
-            return Err(Error::new(Code::LimitExceeded, format!("{} queries are running, the limit", running.len()))
+        let limited = || running.values().filter(|query| query.is_limited);
+        let n_running = limited().count();
+        if n_running >= self.queries_max {
+            return Err(Error::new(Code::LimitExceeded, format!("{n_running} queries are running, the limit"))
                 .hint("Try again when some have ended, or raise 'limits.queries_max'."));
         }
-        let of_user = running.values().filter(|query| query.user == user).count();
+        let of_user = limited().filter(|query| query.user == user).count();
         if of_user >= self.queries_per_user_max {
             return Err(Error::new(Code::LimitExceeded, format!("user \"{user}\" has {of_user} queries running, the limit"))
                 .hint("SHOW PROCESSLIST lists them, KILL QUERY ends one."));
@@ -195,13 +199,14 @@ impl Drop for QueryGuard {
 }
 
 impl Query {
-    fn new(user: &str, door: Door, session: &str, sql: &str) -> Self {
+    fn new(user: &str, door: Door, session: &str, sql: &str, is_limited: bool) -> Self {
         Self {
             id: uuid::Uuid::now_v7().to_string(),
             user: user.to_owned(),
             door,
             session: session.to_owned(),
             sql: sql.to_owned(),
+            is_limited,
             started: Instant::now(),
             started_ms: now_ms(),
             state: Mutex::new(State::Planning),
@@ -359,8 +364,11 @@ mod tests {
         let _a = registry.start("ann", Door::Internal, "s", "1").unwrap();
         let _b = registry.start("ann", Door::Internal, "s", "2").unwrap();
         assert!(registry.start("ann", Door::Internal, "s", "3").unwrap_err().message.contains("user \"ann\" has 2"));
-        let _c = registry.start("bob", Door::Internal, "s", "3").unwrap();
+        let c = registry.start("bob", Door::Internal, "s", "3").unwrap();
         assert!(registry.start("bob", Door::Internal, "s", "4").unwrap_err().hint.unwrap().contains("limits.queries_max"));
+        drop(c);
+        let _look = registry.start_beyond_limits("bob", Door::Internal, "s", "SHOW PROCESSLIST").unwrap();
+        let _d = registry.start("bob", Door::Internal, "s", "5").expect("who looks takes nobody's place");
         registry.start_beyond_limits("bob", Door::Internal, "s", "KILL QUERY 'x'").unwrap();
     }
 
