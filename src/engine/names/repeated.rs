@@ -16,7 +16,7 @@ pub(super) fn number(select: &mut Select) {
         if taken.insert(expr.to_string()) {
             continue;
         }
-        let base = match expr {
+        let base = match &*expr {
             Expr::Identifier(ident) => ident.value.clone(),
             Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |ident| ident.value.clone()),
             other => other.to_string(),
