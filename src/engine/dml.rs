@@ -269,7 +269,7 @@ fn plain_number(expr: &sqlparser::ast::Expr) -> Option<String> {
     use sqlparser::ast::{Expr as SqlExpr, UnaryOperator, Value};
     match expr {
         SqlExpr::Value(value) => match &value.value {
-            Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => Some(digits.to_string()),
+            Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => Some(digits.clone()),
             _ => None,
         },
         SqlExpr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(**expr, SqlExpr::Value(_)) => {

@@ -1,9 +1,9 @@
 //! Runs a plan on the CPU threads: rows come back through a short queue, with cancel and timeout.
 
 use crate::engine::planning::Planning;
+use crate::engine::queries::{Query, QueryGuard};
 use crate::engine::{Engine, cooperative, edge, errors};
 use crate::error::{Code, Error, Result};
-use crate::engine::queries::{Query, QueryGuard};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
@@ -37,7 +37,10 @@ pub struct Runnable {
 impl Runnable {
     /// Optimises and plans physically. Call it on a planning thread.
     pub async fn new(planning: Planning, logical: LogicalPlan) -> Result<Self> {
-        let physical = planning.state().create_physical_plan(&logical).await.map_err(errors::from_datafusion)?;
+        let state = planning.state();
+        let optimised = state.optimize(&logical).map_err(errors::from_datafusion)?;
+        weir_functions::check_constants(&optimised).map_err(errors::from_datafusion)?;
+        let physical = state.query_planner().create_physical_plan(&optimised, state).await.map_err(errors::from_datafusion)?;
         let logical = contains_hash_join(&physical).then_some(logical);
         Ok(Self { planning, logical, physical })
     }

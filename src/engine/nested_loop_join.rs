@@ -34,9 +34,9 @@ impl PhysicalOptimizerRule for SingleNestedLoopJoin {
             if !plan.is::<NestedLoopJoinExec>() {
                 return Ok(Transformed::no(plan));
             }
-            let children = plan.children().into_iter().map(|child| Wrapper::new(Role::RealContext, one_partition(child))).collect();
+            let children = plan.children().into_iter().map(|child| Wrapper::wrap(Role::RealContext, one_partition(child))).collect();
             let join = replace_children_if_necessary(plan, children)?;
-            Ok(Transformed::yes(Wrapper::new(Role::InMemoryJoin, join)))
+            Ok(Transformed::yes(Wrapper::wrap(Role::InMemoryJoin, join)))
         })
         .map(|transformed| transformed.data)
     }
@@ -74,7 +74,7 @@ struct Wrapper {
 struct Above(Arc<TaskContext>);
 
 impl Wrapper {
-    fn new(role: Role, inner: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    fn wrap(role: Role, inner: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
         Arc::new(Self { role, inner })
     }
 }
@@ -115,7 +115,7 @@ impl ExecutionPlan for Wrapper {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let inner = children.into_iter().next().unwrap_or_else(|| Arc::clone(&self.inner));
-        Ok(Self::new(self.role, inner))
+        Ok(Self::wrap(self.role, inner))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

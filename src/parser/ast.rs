@@ -153,7 +153,7 @@ pub struct MlCall {
     pub options: Vec<SqlOption>,
 }
 
-/// EXPLAIN [ANALYZE] [VERBOSE] of a statement.
+/// `EXPLAIN [ANALYZE] [VERBOSE]` of a statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explain {
     pub analyze: bool,

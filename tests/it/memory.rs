@@ -52,7 +52,9 @@ impl Watch {
     /// The most that the server had above the baseline.
     fn growth_bytes(&mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().map(|thread| thread.join().unwrap());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
         self.peak_bytes.load(Ordering::Relaxed).saturating_sub(self.baseline_bytes)
     }
 }

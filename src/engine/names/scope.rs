@@ -221,8 +221,8 @@ impl<'a> Scopes<'a> {
 
     /// The relation that a compound name begins with, and where its column stands.
     fn qualifier(&self, parts: &[Ident]) -> (Option<&Columns>, usize) {
-        for idx in 0..parts.len().saturating_sub(1).min(3) {
-            let name = parts[idx].value.to_lowercase();
+        for (idx, part) in parts.iter().enumerate().take(parts.len().saturating_sub(1).min(3)) {
+            let name = part.value.to_lowercase();
             if let Some(columns) = self.visible().find_map(|scope| scope.relation(&name)) {
                 return (Some(columns), idx + 1);
             }

@@ -84,7 +84,7 @@ mod tests {
     #[track_caller]
     fn check(value: &ScalarValue, expected: &str) {
         let column = Arc::new(Field::new("k", value.data_type(), true));
-        assert_eq!(partition_text(&[column], &[value.clone()]), format!("k={expected}"));
+        assert_eq!(partition_text(&[column], std::slice::from_ref(value)), format!("k={expected}"));
     }
 
     #[test]

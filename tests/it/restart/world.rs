@@ -283,8 +283,8 @@ impl World {
     /// What there is, by asking the server. A row that is not as it was written, or there twice, is an error.
     pub async fn observe(client: u64, connection: &mut Client, data: &Path) -> Result<Self, String> {
         let mine = |name: &str| name == format!("c{client}") || name.starts_with(&format!("c{client}_"));
-        let mut world = Self::default();
-        world.databases = connection.rows("SHOW DATABASES").await?.into_iter().filter(|name| mine(name)).collect();
+        let databases = connection.rows("SHOW DATABASES").await?.into_iter().filter(|name| mine(name)).collect();
+        let mut world = Self { databases, ..Self::default() };
         let users = connection.rows("SHOW USERS").await?;
         world.users = users.iter().filter_map(|row| row.split('\t').next()).filter(|name| mine(name)).map(str::to_owned).collect();
         for row in connection.rows("SELECT database_name, table_name, kind FROM system.tables").await? {
