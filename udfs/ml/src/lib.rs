@@ -3,8 +3,13 @@
 //! Nothing here knows Arrow, DataFusion or tokio: callers encode ids as dense `u32` numbers first.
 //! A result depends on its input and seed only, never on the number of threads.
 
-pub mod als; //     factor models of ratings: alternating least squares
-pub mod metrics; // how far predictions are from the truth
+pub mod control; // threads, cancellation, progress of a training
+pub mod error; //   why a learner has no model
 pub mod random; //  a small counter-based generator: same seed, same numbers, in any order
-pub mod split; //   held-out rows for evaluation
+pub mod als; //     factor models of ratings: alternating least squares
 pub mod topk; //    the best k items of a user, exactly
+pub mod frame; //   the features of rows, column by column
+pub mod tree; //    random forests and gradient boosting over histograms
+pub mod linear; //  models linear in their features
+pub mod split; //   held-out rows for evaluation
+pub mod metrics; // how far predictions are from the truth

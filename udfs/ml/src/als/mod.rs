@@ -22,10 +22,10 @@ mod tests;
 pub use csr::Csr;
 pub use factors::{Factors, dot};
 
+pub use crate::control::{Control, Progress};
+
 use half_step::Rows;
 use normal::NormalEquations;
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What to train. The defaults are Spark's.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,24 +53,6 @@ pub enum LambdaScale {
     Rating,
     /// By nothing, as BigQuery's `L2_REG`.
     Row,
-}
-
-/// How training runs; nothing of it changes the result.
-#[derive(Clone, Copy)]
-pub struct Control<'a> {
-    pub threads: NonZeroUsize,
-    /// Set it to true and [`train`] returns [`AlsError::Cancelled`] within some milliseconds.
-    pub cancel: &'a AtomicBool,
-    /// Called after every iteration.
-    pub progress: &'a (dyn Fn(Progress) + Sync),
-}
-
-/// How far training is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Finished iterations.
-    pub iteration: usize,
-    pub max_iterations: usize,
 }
 
 /// Users or items.
@@ -146,8 +128,8 @@ pub fn train(ratings: &Csr, params: &AlsParams, control: &Control<'_>) -> Result
     for iteration in 1..=params.max_iterations {
         by_item.solve(&users, params, control.threads, control.cancel, &mut items)?;
         by_user.solve(&items, params, control.threads, control.cancel, &mut users)?;
-        (control.progress)(Progress { iteration, max_iterations: params.max_iterations });
-        if control.cancel.load(Ordering::Relaxed) {
+        (control.progress)(Progress { iteration, max_iterations: params.max_iterations, loss: None });
+        if control.is_cancelled() {
             return Err(AlsError::Cancelled);
         }
     }

@@ -2,7 +2,9 @@
 
 use super::*;
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 static NO_CANCEL: AtomicBool = AtomicBool::new(false);
 

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::random::Stream;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 static NO_CANCEL: AtomicBool = AtomicBool::new(false);
 

@@ -1,0 +1,1 @@
+//! Models linear in their features.

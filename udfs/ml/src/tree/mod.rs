@@ -1,0 +1,1 @@
+//! Decision trees over histograms: random forests and gradient boosting.
