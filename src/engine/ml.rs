@@ -4,7 +4,7 @@ use crate::catalog::Model;
 use crate::engine::planning::Planning;
 use crate::engine::{ddl, dml, errors};
 use crate::error::{Code, Error, Result};
-use crate::models::{Evaluation, RecommenderModel};
+use crate::models::TrainedModel;
 use crate::parser::MlCall;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
@@ -59,10 +59,10 @@ async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Opt
     if let Some(option) = call.options.first() {
         return Err(Error::new(Code::InvalidParameter, format!("ML.EVALUATE has no option \"{}\"", option.key)));
     }
-    let recommender = planning.engine().models().load(model, model.default_version)?;
+    let trained = planning.engine().models().load(model, model.default_version)?.model;
     let Some(input) = &call.input else {
         // What the held-out split of the training said.
-        let batch = recommender.held_out()?.to_batch()?;
+        let batch = trained.held_out()?.to_batch()?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(errors::from_datafusion)?;
         return Ok(Arc::new(table));
     };
@@ -75,8 +75,9 @@ async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Opt
         None if input.n_parameters > 0 => None,
         _ => Some(planning.state().create_physical_plan(&plan).await.map_err(errors::from_datafusion)?),
     };
-    let evaluate = Evaluate { schema: Evaluation::schema(), recommender, physical };
-    let table = StreamingTable::try_new(Evaluation::schema(), vec![Arc::new(evaluate)]).map_err(errors::from_datafusion)?;
+    let schema = trained.evaluation_form().schema()?;
+    let evaluate = Evaluate { schema: Arc::clone(&schema), trained, physical };
+    let table = StreamingTable::try_new(schema, vec![Arc::new(evaluate)]).map_err(errors::from_datafusion)?;
     Ok(Arc::new(table))
 }
 
@@ -84,7 +85,7 @@ async fn evaluate(planning: &Planning, call: &MlCall, model: &Model, values: Opt
 #[derive(Debug)]
 struct Evaluate {
     schema: SchemaRef,
-    recommender: Arc<RecommenderModel>,
+    trained: TrainedModel,
     physical: Option<Arc<dyn ExecutionPlan>>,
 }
 
@@ -94,15 +95,15 @@ impl PartitionStream for Evaluate {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (recommender, physical) = (Arc::clone(&self.recommender), self.physical.clone());
+        let (trained, physical) = (self.trained.clone(), self.physical.clone());
         let batch = async move {
             let Some(physical) = physical else {
                 return Err(Error::new(Code::InvalidParameter, "the parameters of the statement are not bound").into());
             };
             let rows = execute_stream(physical, context)?;
             let schema = rows.schema();
-            let rows = rows.map(|batch| batch.map_err(errors::from_datafusion));
-            Ok(crate::models::evaluate(&recommender, &schema, rows).await?.to_batch()?)
+            let rows = rows.map(|batch| batch.map_err(errors::from_datafusion)).boxed();
+            Ok(trained.evaluate(&schema, rows).await?.to_batch()?)
         };
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::once(batch)))
     }

@@ -1,7 +1,7 @@
 //! The models on disk and in memory.
 
-use super::recommender::RecommenderModel;
-use super::{Trained, artefact};
+use super::report::TrainingReport;
+use super::{Trained, TrainedModel, artefact};
 use crate::catalog::Model;
 use crate::error::{Error, Result};
 use crate::storage::durable::{self, AtPath};
@@ -33,27 +33,34 @@ struct Cache {
     entries: HashMap<CacheKey, CacheEntry>,
 }
 
+/// A version in memory.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub model: TrainedModel,
+    pub report: Arc<TrainingReport>,
+}
+
 #[derive(Debug)]
 struct CacheEntry {
-    model: Arc<RecommenderModel>,
+    loaded: Loaded,
     bytes: usize,
     used: u64,
 }
 
 impl Cache {
-    fn get(&mut self, key: &CacheKey) -> Option<Arc<RecommenderModel>> {
+    fn get(&mut self, key: &CacheKey) -> Option<Loaded> {
         self.clock += 1;
         let clock = self.clock;
         self.entries.get_mut(key).map(|entry| {
             entry.used = clock;
-            Arc::clone(&entry.model)
+            entry.loaded.clone()
         })
     }
 
     /// Keeps a model if it fits, and lets the least recently used ones go until it does.
-    fn put(&mut self, key: CacheKey, model: Arc<RecommenderModel>) {
+    fn put(&mut self, key: CacheKey, loaded: Loaded) {
         self.remove(&key);
-        let bytes = model.bytes();
+        let bytes = loaded.model.bytes();
         if bytes > self.bytes_max {
             return;
         }
@@ -63,7 +70,7 @@ impl Cache {
         }
         self.clock += 1;
         self.bytes += bytes;
-        self.entries.insert(key, CacheEntry { model, bytes, used: self.clock });
+        self.entries.insert(key, CacheEntry { loaded, bytes, used: self.clock });
     }
 
     fn remove(&mut self, key: &CacheKey) {
@@ -92,20 +99,22 @@ impl Models {
     /// # Errors
     /// `Conflict` when the version is there already, otherwise those of the disk.
     pub fn save(&self, trained: &Trained, id: &str, version: u64) -> Result<()> {
-        artefact::write(&self.version_directory(id, version)?, &trained.model, &trained.parameters, &trained.metrics)?;
-        self.cache().put((id.to_owned(), version), Arc::clone(&trained.model));
+        artefact::write(&self.version_directory(id, version)?, &trained.model, &trained.report, &trained.parameters)?;
+        let loaded = Loaded { model: trained.model.clone(), report: Arc::new(trained.report.clone()) };
+        self.cache().put((id.to_owned(), version), loaded);
         Ok(())
     }
 
     /// A version of a model, from memory or disk.
-    pub fn load(&self, model: &Model, version: u64) -> Result<Arc<RecommenderModel>> {
+    pub fn load(&self, model: &Model, version: u64) -> Result<Loaded> {
         let key = (model.id.clone(), version);
         if let Some(loaded) = self.cache().get(&key) {
             return Ok(loaded);
         }
         // Outside the lock: a large model must not hold up the others. Two statements may both read it.
-        let loaded = Arc::new(artefact::read(&self.version_directory(&model.id, version)?, &model.name)?);
-        self.cache().put(key, Arc::clone(&loaded));
+        let (trained, report) = artefact::read(&self.version_directory(&model.id, version)?, &model.name)?;
+        let loaded = Loaded { model: trained, report: Arc::new(report) };
+        self.cache().put(key, loaded.clone());
         Ok(loaded)
     }
 

@@ -6,7 +6,7 @@ use crate::engine::execute::{self, Runnable};
 use crate::engine::queries::now_ms;
 use crate::engine::{dml, errors};
 use crate::error::{Code, Error, Result};
-use crate::models::{self, ModelOption, ModelOptions, TrainSpec};
+use crate::models::{self, ModelOption, ModelOptions, TrainSpec, TrainedModel};
 use crate::parser::{CreateModel, ObjectName, OptionValue, SqlOption};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
@@ -26,7 +26,6 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
     }
     let options = create.options.iter().map(|option| Ok((option.key.clone(), model_option(option)?))).collect::<Result<Vec<_>>>()?;
     let options = ModelOptions::parse(&key.to_string(), &options)?;
-    let spec = TrainSpec { name: key.to_string(), options, threads: None };
     let Some(query) = &create.query else {
         return Err(Error::new(Code::InvalidStatement, format!("model \"{key}\" needs AS SELECT .. with its training rows")));
     };
@@ -39,7 +38,12 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
             Runnable::new(planning, dml::bind(plan, &[])?).await
         })
         .await?;
-    let trained = train(call, runnable, spec).await?;
+    let previous = match &existing {
+        Some(model) => Some(engine.models().load(model, model.default_version)?.model),
+        None => None,
+    };
+    let model_type = options.model_type().to_owned();
+    let trained = train(call, runnable, key.to_string(), options, previous).await?;
     let id = existing.as_ref().map_or_else(|| uuid::Uuid::new_v4().to_string(), |model| model.id.clone());
     let number = existing.as_ref().and_then(|model| model.versions.iter().map(|version| version.version).max()).unwrap_or(0) + 1;
     let (models, saved, id_of_artefact) = (Arc::clone(engine.models()), trained.clone(), id.clone());
@@ -51,7 +55,7 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
         metrics: trained.metrics.clone(),
         parameters: trained.parameters.clone(),
     };
-    let result = publish(call, create, &key, &id, version, "matrix_factorization").await;
+    let result = publish(call, create, &key, &id, version, &model_type).await;
     match &result {
         Ok(dropped) => {
             for version in dropped {
@@ -64,13 +68,21 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
 }
 
 /// Reads the rows and trains on the query threads: other statements go on.
-async fn train(call: &Call<'_>, runnable: Runnable, spec: TrainSpec) -> Result<models::Trained> {
+async fn train(
+    call: &Call<'_>,
+    runnable: Runnable,
+    name: String,
+    options: ModelOptions,
+    previous: Option<TrainedModel>,
+) -> Result<models::Trained> {
     let query = Arc::clone(call.guard.query());
     execute::run_to_end(call.session.engine(), &call.guard, call.timeout(), async move {
         let context = execute::task_context(&runnable, &query);
+        let memory = Arc::clone(context.memory_pool());
         let rows = execute_stream(runnable.yielding(&query)?, context).map_err(errors::from_datafusion)?;
         let schema = rows.schema();
-        let rows = rows.map(|batch| batch.map_err(errors::from_datafusion));
+        let rows = rows.map(|batch| batch.map_err(errors::from_datafusion)).boxed();
+        let spec = TrainSpec { name, options, threads: None, memory, observer: Arc::new(|_| {}), previous };
         models::train(spec, &schema, rows, query.cancel_token()).await
     })
     .await
@@ -161,8 +173,8 @@ fn value(given: &OptionValue) -> Option<ModelOption> {
         OptionValue::Number(number) => ModelOption::Number(number.clone()),
         OptionValue::Bool(flag) => ModelOption::Bool(*flag),
         OptionValue::Null => ModelOption::Null,
-        OptionValue::List(_) => ModelOption::List,
-        OptionValue::Call(name, _) => ModelOption::Call(name.clone()),
+        OptionValue::List(values) => ModelOption::List(values.iter().map(value).collect::<Option<_>>()?),
+        OptionValue::Call(name, arguments) => ModelOption::Call(name.clone(), arguments.iter().map(value).collect::<Option<_>>()?),
         OptionValue::Secret(_) => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! Which columns of a query are users, items and ratings.
 
-use super::ModelOptions;
+use super::options::RecommenderOptions;
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use weir_functions::model::id_kind;
@@ -16,7 +16,7 @@ pub(super) struct Columns {
 impl Columns {
     /// Finds the columns named by the options. Roles without a name take, in the order user, item, rating,
     /// the columns that are left, from the first.
-    pub fn of_options(model: &str, options: &ModelOptions, schema: &Schema) -> Result<Self> {
+    pub fn of_options(model: &str, options: &RecommenderOptions, schema: &Schema) -> Result<Self> {
         let roles = [("user_col", &options.user_col), ("item_col", &options.item_col), ("rating_col", &options.rating_col)];
         let mut places: [Option<usize>; 3] = [None; 3];
         for (place, (option, name)) in places.iter_mut().zip(&roles) {

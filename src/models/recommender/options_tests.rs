@@ -1,7 +1,9 @@
 //! Options of CREATE MODEL: what is refused, and what the spellings mean.
 
-use super::*;
+use super::options::*;
 use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
+use crate::models::option::ModelOption;
 
 fn text(value: &str) -> ModelOption {
     ModelOption::Text(value.into())
@@ -11,10 +13,10 @@ fn number(value: &str) -> ModelOption {
     ModelOption::Number(value.into())
 }
 
-fn parse(options: &[(&str, ModelOption)]) -> Result<ModelOptions> {
+fn parse(options: &[(&str, ModelOption)]) -> Result<RecommenderOptions> {
     let mut all = vec![("model_type".to_owned(), text("als"))];
     all.extend(options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-    ModelOptions::parse("m", &all)
+    RecommenderOptions::parse("m", &all)
 }
 
 fn refused(options: &[(&str, ModelOption)]) -> Error {
@@ -79,13 +81,13 @@ fn bad_options_are_refused_by_name() {
 
 #[test]
 fn the_model_type_decides() {
-    let parse = |name: &str| ModelOptions::parse("m", &[("MODEL_TYPE".into(), text(name))]);
+    let parse = |name: &str| RecommenderOptions::parse("m", &[("MODEL_TYPE".into(), text(name))]);
     assert!(parse("matrix_factorization").is_ok());
     assert!(parse("ALS").is_ok());
     assert_eq!(parse("kmeans").unwrap_err().code, Code::NotSupported);
     let error = parse("matrix_factorisation").unwrap_err();
     assert_eq!((error.code, error.hint.as_deref()), (Code::InvalidParameter, Some("Did you mean \"matrix_factorization\"?")));
-    let error = ModelOptions::parse("m", &[]).unwrap_err();
+    let error = RecommenderOptions::parse("m", &[]).unwrap_err();
     assert!(error.to_string().contains("no option \"model_type\""), "{error}");
 }
 
