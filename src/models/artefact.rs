@@ -83,7 +83,9 @@ pub(super) fn write(directory: &Path, model: &TrainedModel, report: &TrainingRep
         let _ = writeln!(sums, "{}  {name}", sha256(bytes));
     }
     let staged = parent.join(durable::hidden_name());
-    let written = write_staged(&staged, &files, &sums).and_then(|()| durable::rename(&staged, directory).at("write", directory));
+    let mut staged_files: Vec<(String, Vec<u8>)> = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+    staged_files.push((SUMS.to_owned(), sums.into_bytes()));
+    let written = write_staged(&staged, &staged_files).and_then(|()| durable::rename(&staged, directory).at("write", directory));
     if written.is_err() {
         // What stays behind is removed by the sweep of the next start.
         let _ = std::fs::remove_dir_all(&staged);
@@ -91,13 +93,23 @@ pub(super) fn write(directory: &Path, model: &TrainedModel, report: &TrainingRep
     written
 }
 
-fn write_staged(staged: &Path, files: &[(&str, Vec<u8>)], sums: &str) -> Result<()> {
+/// Writes files into a new directory, synced.
+pub(super) fn write_staged(staged: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     durable::create_dir_all(staged).at("create", staged)?;
-    for (name, bytes) in files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).chain([(SUMS, sums.as_bytes())]) {
+    for (name, bytes) in files {
         let path = staged.join(name);
         durable::write_file(&path, bytes).at("write", &path)?;
     }
     Ok(())
+}
+
+/// All files of a model with their names, checked, the sums among them.
+pub(super) fn files(directory: &Path, name: &str) -> Result<Vec<(String, Vec<u8>)>> {
+    let files = Files::open(directory, name)?;
+    let names = files.sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, file)| file.to_owned());
+    let mut read = names.map(|file| Ok((file.clone(), files.checked(&file)?.to_vec()))).collect::<Result<Vec<_>>>()?;
+    read.push((SUMS.to_owned(), files.sums.clone().into_bytes()));
+    Ok(read)
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -169,8 +181,8 @@ impl Files {
     /// The bytes of a file, if they are those that were written.
     pub fn checked(&self, file: &str) -> Result<Bytes> {
         let bytes = self.load(file)?;
-        match self.sums.lines().find_map(|line| line.strip_suffix(file)).map(str::trim_end) {
-            Some(sum) if sum == sha256(&bytes) => Ok(bytes),
+        match self.sums.lines().find_map(|line| line.split_once("  ").filter(|(_, name)| *name == file)) {
+            Some((sum, _)) if sum == sha256(&bytes) => Ok(bytes),
             Some(_) => Err(self.damaged(file, &format!("Its {} bytes do not have the checksum in {SUMS}.", bytes.len()))),
             None => Err(self.damaged(SUMS, &format!("It has no checksum of {file}."))),
         }

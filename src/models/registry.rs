@@ -3,7 +3,7 @@
 use super::report::TrainingReport;
 use super::{Trained, TrainedModel, artefact};
 use crate::catalog::Model;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::storage::durable::{self, AtPath};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -116,6 +116,29 @@ impl Models {
         let loaded = Loaded { model: trained, report: Arc::new(report) };
         self.cache().put(key, loaded.clone());
         Ok(loaded)
+    }
+
+    /// Copies the files of a version to a directory that does not exist yet or is empty; it appears whole or not at all.
+    /// `written` is the directory as the user wrote it.
+    ///
+    /// # Errors
+    /// `DuplicateObject` when there is something already, `DataCorrupted`, and those of the disk.
+    pub fn export(&self, model: &Model, version: u64, target: &Path, written: &str) -> Result<()> {
+        if target.read_dir().is_ok_and(|mut entries| entries.next().is_some()) || target.is_file() {
+            return Err(Error::new(Code::DuplicateObject, format!("\"{written}\" is not empty"))
+                .hint("Export the model to a directory that does not exist yet."));
+        }
+        let Some(parent) = target.parent() else {
+            return Err(Error::new(Code::InvalidStatement, format!("\"{written}\" is not a directory to export a model to")));
+        };
+        let files = artefact::files(&self.version_directory(&model.id, version)?, &model.name)?;
+        durable::create_dir_all(parent).at("create", parent)?;
+        let staged = parent.join(durable::hidden_name());
+        let copied = artefact::write_staged(&staged, &files).and_then(|()| durable::rename(&staged, target).at("write", target));
+        if copied.is_err() {
+            let _ = std::fs::remove_dir_all(&staged);
+        }
+        copied
     }
 
     /// Removes all versions of a model that is no longer in the catalog. Statements that hold it go on.
