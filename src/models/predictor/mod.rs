@@ -1,18 +1,30 @@
 //! Models of a table: a label from features, clusters, components. Trained here or imported.
+//!
+//! ```text
+//! rows ─► TrainingRows ─► Frame (weir_ml) ─► Algorithm ─► TrainedPredictor ┐
+//!                                                                          ├─ dyn Learned ─► PredictorModel
+//! Spark's directory ─► models::spark ─► its pipeline ──────────────────────┘
+//! ```
+//! A [`PredictorModel`] finds columns, shows predictions and scores them; a [`learned::Learned`] computes.
 
 pub(super) mod artefact;
+pub(super) mod columns;
+pub(super) mod learned;
 mod options;
+mod output;
 mod training;
 
 pub use options::PredictorOptions;
 pub(super) use training::train;
 
+use self::learned::{Holds, Learned, Task};
 use super::evaluation::Evaluation;
 use super::training::Rows;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::{Field, Schema};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// Names of the model types.
 pub(super) const MODEL_TYPES: &[&str] = &[
@@ -41,14 +53,38 @@ pub enum ModelTable {
     PrincipalComponents,
 }
 
+impl ModelTable {
+    /// The name of the function.
+    fn function(self) -> &'static str {
+        match self {
+            Self::FeatureInfo => "ML.FEATURE_INFO",
+            Self::FeatureImportance => "ML.FEATURE_IMPORTANCE",
+            Self::Weights => "ML.WEIGHTS",
+            Self::ConfusionMatrix => "ML.CONFUSION_MATRIX",
+            Self::RocCurve => "ML.ROC_CURVE",
+            Self::Centroids => "ML.CENTROIDS",
+            Self::PrincipalComponents => "ML.PRINCIPAL_COMPONENTS",
+        }
+    }
+}
+
 /// A trained predictor: immutable, shared by all statements that use it.
 #[derive(Debug)]
 pub struct PredictorModel {
     pub(super) name: String,
+    /// One of [`MODEL_TYPES`], or `spark`.
+    pub(super) model_type: String,
+    pub(super) task: Task,
+    pub(super) learned: Arc<dyn Learned>,
     pub(super) held_out: Option<Evaluation>,
 }
 
 impl PredictorModel {
+    /// A model that was trained elsewhere; `name` is for messages, `model_type` as in the catalog.
+    pub(super) fn imported(name: &str, model_type: &str, task: Task, learned: Arc<dyn Learned>) -> Self {
+        Self { name: name.to_owned(), model_type: model_type.to_owned(), task, learned, held_out: None }
+    }
+
     /// The model's name, for messages.
     pub fn name(&self) -> &str {
         &self.name
@@ -56,28 +92,54 @@ impl PredictorModel {
 
     /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        todo!()
+        self.learned.bytes() + size_of::<Self>()
     }
 
     /// The columns that [`PredictorModel::predict`] adds to rows of this schema: `predicted_<label>`, `predicted_<label>_probs`.
     ///
     /// # Errors
     /// `UndefinedColumn` for a feature that is not there, `InvalidStatement` for one of a type that does not fit.
-    pub fn output_fields(&self, _input: &Schema) -> Result<Vec<Field>> {
-        todo!()
+    pub fn output_fields(&self, input: &Schema) -> Result<Vec<Field>> {
+        self.places(input)?;
+        Ok(output::fields(&self.task))
     }
 
     /// The added columns for the rows of a batch; features are found by name, without regard to case.
     ///
     /// # Errors
     /// Those of [`PredictorModel::output_fields`].
-    pub fn predict(&self, _rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        todo!()
+    pub fn predict(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let columns: Vec<ArrayRef> = self.places(rows.schema_ref())?.into_iter().map(|place| Arc::clone(rows.column(place))).collect();
+        output::columns(&self.task, &self.learned.predict(&columns, rows.num_rows())?, rows.num_rows())
+    }
+
+    /// Where the inputs are in a schema.
+    fn places(&self, schema: &Schema) -> Result<Vec<usize>> {
+        let what = format!("model \"{}\"", self.name);
+        let place = |input: &learned::Input| {
+            let place = columns::find(&what, &input.name, schema)?;
+            let field = schema.field(place);
+            let fits = match input.holds {
+                Holds::Number => columns::is_number(field.data_type()) || columns::is_text(field.data_type()),
+                Holds::Category => !field.data_type().is_nested(),
+            };
+            let expected = if input.holds == Holds::Number { "a number, as in training" } else { "a text, as in training" };
+            if fits { Ok(place) } else { Err(columns::wrong_type(&what, field, expected)) }
+        };
+        self.learned.inputs().iter().map(place).collect()
     }
 
     /// The evaluation on the rows held out in training: the answer of `ML.EVALUATE(MODEL m)`.
+    ///
+    /// # Errors
+    /// `InvalidStatement` when no rows were held out.
     pub fn held_out(&self) -> Result<&Evaluation> {
-        todo!()
+        self.held_out.as_ref().ok_or_else(|| self.none_held_out())
+    }
+
+    fn none_held_out(&self) -> Error {
+        Error::new(Code::InvalidStatement, format!("no rows were held out when model \"{}\" was trained", self.name))
+            .hint("Give the rows to score it on, as in ML.EVALUATE(MODEL m, TABLE t).")
     }
 
     /// What [`PredictorModel::evaluate`] answers, without numbers.
@@ -97,7 +159,10 @@ impl PredictorModel {
     ///
     /// # Errors
     /// `WrongObject` when a model of its type has no such table.
-    pub fn table(&self, _table: ModelTable) -> Result<RecordBatch> {
-        todo!()
+    pub fn table(&self, table: ModelTable) -> Result<RecordBatch> {
+        self.learned.table(table)?.ok_or_else(|| {
+            let what = format!("model \"{}\" of type {} has no {}", self.name, self.model_type, table.function());
+            Error::new(Code::WrongObject, what)
+        })
     }
 }
