@@ -100,7 +100,7 @@ impl PredictorModel {
     /// # Errors
     /// `UndefinedColumn` for a feature that is not there, `InvalidStatement` for one of a type that does not fit.
     pub fn output_fields(&self, input: &Schema) -> Result<Vec<Field>> {
-        self.places(input)?;
+        self.input_places(input)?;
         Ok(output::fields(&self.task))
     }
 
@@ -109,12 +109,15 @@ impl PredictorModel {
     /// # Errors
     /// Those of [`PredictorModel::output_fields`].
     pub fn predict(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let columns: Vec<ArrayRef> = self.places(rows.schema_ref())?.into_iter().map(|place| Arc::clone(rows.column(place))).collect();
+        let columns: Vec<ArrayRef> = self.input_places(rows.schema_ref())?.into_iter().map(|place| Arc::clone(rows.column(place))).collect();
         output::columns(&self.task, &self.learned.predict(&columns, rows.num_rows())?, rows.num_rows())
     }
 
-    /// Where the inputs are in a schema.
-    fn places(&self, schema: &Schema) -> Result<Vec<usize>> {
+    /// The places of the columns that the model reads in a schema.
+    ///
+    /// # Errors
+    /// `UndefinedColumn` for a feature that is not there, `InvalidStatement` for one of a type that does not fit.
+    pub fn input_places(&self, schema: &Schema) -> Result<Vec<usize>> {
         let what = format!("model \"{}\"", self.name);
         let place = |input: &learned::Input| {
             let place = columns::find(&what, &input.name, schema)?;

@@ -5,6 +5,7 @@ mod columns;
 mod evaluation;
 mod ids;
 mod options;
+mod scoring;
 mod training;
 
 #[cfg(test)]
