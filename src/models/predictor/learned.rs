@@ -27,6 +27,9 @@ pub(in crate::models) enum Holds {
     Number,
     /// Anything but nested values, compared as text; see [`super::columns::texts`].
     Category,
+    /// An array of numbers, or a vector as Spark writes it to Parquet: the features of an imported model that has
+    /// no names for them.
+    Vector,
 }
 
 /// What a model is for, and how its [`Predictions`] become columns.

@@ -125,8 +125,13 @@ impl PredictorModel {
             let fits = match input.holds {
                 Holds::Number => columns::is_number(field.data_type()) || columns::is_text(field.data_type()),
                 Holds::Category => !field.data_type().is_nested(),
+                Holds::Vector => field.data_type().is_nested(),
             };
-            let expected = if input.holds == Holds::Number { "a number, as in training" } else { "a text, as in training" };
+            let expected = match input.holds {
+                Holds::Number => "a number, as in training",
+                Holds::Category => "a text, as in training",
+                Holds::Vector => "an array of numbers, as in training",
+            };
             if fits { Ok(place) } else { Err(columns::wrong_type(&what, field, expected)) }
         };
         self.learned.inputs().iter().map(place).collect()
