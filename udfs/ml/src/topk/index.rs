@@ -291,7 +291,7 @@ impl ItemIndex {
         }
     }
 
-    pub(super) fn check_user(&self, row: usize, user: &[f32]) -> Result<(), LearnError> {
+    pub(crate) fn check_user(&self, row: usize, user: &[f32]) -> Result<(), LearnError> {
         if user.len() != self.rank {
             return Err(LearnError::Shape { what: "the user and the items differ in their number of factors" });
         }

@@ -23,7 +23,9 @@ pub use index::{Filter, ItemIndex};
 pub use similar::CosineIndex;
 
 pub(crate) use best::Best;
-pub(crate) use kernel::{LANES, TILE};
+pub(crate) use kernel::TILE;
+
+use kernel::LANES;
 
 use crate::als::{Factors, dot};
 use std::cmp::Ordering;
