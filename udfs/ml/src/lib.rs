@@ -12,4 +12,5 @@ pub mod frame; //   the features of rows, column by column
 pub mod tree; //    random forests and gradient boosting over histograms
 pub mod linear; //  models linear in their features
 pub mod split; //   held-out rows for evaluation
+pub mod search; //  which hyper-parameters to try, and when to stop
 pub mod metrics; // how far predictions are from the truth
