@@ -1,6 +1,6 @@
 //! Solves the normal equations under `x >= 0` by coordinate descent, starting from the row's last factors.
 
-use super::NormalEquations;
+use super::equations::Equations;
 
 /// Sweeps over all coordinates before giving up on more digits; the result is feasible after each one.
 const SWEEPS_MAX: usize = 500;
@@ -27,19 +27,20 @@ impl NonNegative {
     ///
     /// # Source
     /// Franc, Hlaváč, Navara 2005, *Sequential Coordinate-Wise Algorithm for the Non-negative Least Squares Problem*.
-    pub fn solve(&mut self, equations: &NormalEquations, x: &mut [f32]) -> bool {
+    pub fn solve(&mut self, equations: &Equations, x: &mut [f32]) -> bool {
         let rank = self.rank;
         for row in 0..rank {
-            for (column, entry) in equations.lower_row(row).iter().enumerate() {
-                self.matrix[row * rank + column] = f64::from(*entry);
-                self.matrix[column * rank + row] = f64::from(*entry);
+            for column in row..rank {
+                let entry = f64::from(equations.matrix[row * equations.stride + column]);
+                self.matrix[row * rank + column] = entry;
+                self.matrix[column * rank + row] = entry;
             }
         }
         for (start, value) in self.x.iter_mut().zip(x.iter()) {
             *start = f64::from(value.max(0.0));
         }
         // The gradient A x - b, kept up to date as coordinates move.
-        for (row, (gradient, right)) in self.gradient.iter_mut().zip(equations.right()).enumerate() {
+        for (row, (gradient, right)) in self.gradient.iter_mut().zip(&equations.right[..rank]).enumerate() {
             let products = self.matrix[row * rank..(row + 1) * rank].iter().zip(&self.x).map(|(entry, value)| entry * value);
             *gradient = products.sum::<f64>() - f64::from(*right);
         }
