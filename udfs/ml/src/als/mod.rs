@@ -9,6 +9,7 @@
 
 mod cholesky;
 mod csr;
+mod descent;
 mod equations;
 mod factors;
 mod half_step;

@@ -38,7 +38,7 @@ impl RowSolver {
             equations,
             limits: vec![0.0; stride],
             x: Aligned::zeros(stride),
-            nonnegative: params.nonnegative.then(|| NonNegative::new(rank)),
+            nonnegative: params.nonnegative.then(|| NonNegative::new(stride)),
         }
     }
 
@@ -69,10 +69,15 @@ impl RowSolver {
 
     fn cholesky(&mut self) -> bool {
         let equations = &mut self.equations;
-        for (place, limit) in self.limits.iter_mut().enumerate().take(equations.rank) {
-            // A negative diagonal would make the limit negative too.
-            *limit = (PIVOT_MIN * equations.matrix[place * equations.stride + place]).max(0.0);
-        }
+        pivot_limits(equations, &mut self.limits);
         equations.isa.cholesky(&mut equations.matrix, equations.rank, &mut equations.right, &self.limits, &mut self.x)
+    }
+}
+
+/// The smallest pivots that still have digits.
+pub fn pivot_limits(equations: &Equations, limits: &mut [f32]) {
+    for (place, limit) in limits.iter_mut().enumerate().take(equations.rank) {
+        // A negative diagonal would make the limit negative too.
+        *limit = (PIVOT_MIN * equations.matrix[place * equations.stride + place]).max(0.0);
     }
 }

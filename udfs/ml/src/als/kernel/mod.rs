@@ -6,10 +6,11 @@
 //! gather.rs    rows of the other side ──► panel              avx512.rs   one register of 16
 //! gram.rs      A += panelᵀ·panel, b += panelᵀ·targets    ×   avx2.rs     two registers of 8
 //! cholesky.rs  A x = b                                       portable.rs an array; the compiler's choice
+//! support.rs   A x = b for some of the unknowns
 //! ```
 //!
 //! All matrices have rows of whole lanes (16 floats, 64 bytes aligned); what is beyond the rank is zero. Of a
-//! symmetric matrix the upper triangle is kept, and whatever else is in its lanes means nothing.
+//! symmetric matrix the upper triangle is kept, in whole lanes: its diagonal blocks of 16 x 16 are complete.
 //!
 //! Sums are made in the same order everywhere, so AVX2 and AVX-512 give the same bits; the portable kernels
 //! round products before they add them (where the machine has no fused multiply-add) and differ in the last bits.
@@ -23,6 +24,7 @@ mod cholesky;
 mod gather;
 mod gram;
 mod portable;
+mod support;
 mod vector;
 
 #[cfg(test)]
@@ -37,6 +39,8 @@ struct Kernels {
     gram: unsafe fn(&[f32], usize, usize, &mut [f32]),
     right: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
     cholesky: unsafe fn(&mut [f32], usize, &mut [f32], &[f32], &mut [f32]) -> bool,
+    restrict: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
+    outside: unsafe fn(&[f32], usize, &[f32], &[f32], &mut [f32]),
 }
 
 /// An instruction set that this machine has: the proof that its kernels may run.
@@ -116,6 +120,22 @@ impl Isa {
         // SAFETY: as above.
         unsafe { (self.kernels.cholesky)(matrix, rank, right, limits, x) }
     }
+
+    /// Copies the equations of the unknowns that `keep` marks with 1; the others (0) get the equation `x = 0`.
+    pub fn restrict(self, matrix: &[f32], rank: usize, keep: &[f32], restricted: &mut [f32]) {
+        let stride = stride_of(rank);
+        assert!(matrix.len() >= stride * stride && restricted.len() >= stride * stride && keep.len() >= stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.restrict)(matrix, rank, keep, restricted) }
+    }
+
+    /// The entries of `matrix · x` where `keep` is 0, for an `x` that is zero there; other entries mean nothing.
+    pub fn outside(self, matrix: &[f32], rank: usize, keep: &[f32], x: &[f32], product: &mut [f32]) {
+        let stride = stride_of(rank);
+        assert!(matrix.len() >= stride * stride && keep.len() >= stride && x.len() >= stride && product.len() >= stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.outside)(matrix, rank, keep, x, product) }
+    }
 }
 
 /// The floats between two rows of a matrix: whole lanes.
@@ -126,7 +146,7 @@ pub fn stride_of(rank: usize) -> usize {
 /// The table of kernels compiled for one vector type and its instructions.
 macro_rules! kernels {
     ($vector:ty $(, $feature:literal)?) => {
-        pub static KERNELS: super::Kernels = super::Kernels { gather, gram, right, cholesky };
+        pub static KERNELS: super::Kernels = super::Kernels { gather, gram, right, cholesky, restrict, outside };
 
         $(#[target_feature(enable = $feature)])?
         unsafe fn gather(rows: &super::Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
@@ -150,6 +170,18 @@ macro_rules! kernels {
         unsafe fn cholesky(matrix: &mut [f32], rank: usize, right: &mut [f32], limits: &[f32], x: &mut [f32]) -> bool {
             // SAFETY: as above.
             unsafe { super::cholesky::cholesky::<$vector>(matrix, rank, right, limits, x) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn restrict(matrix: &[f32], rank: usize, keep: &[f32], restricted: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::support::restrict::<$vector>(matrix, rank, keep, restricted) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn outside(matrix: &[f32], rank: usize, keep: &[f32], x: &[f32], product: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::support::outside::<$vector>(matrix, rank, keep, x, product) }
         }
     };
 }
