@@ -13,3 +13,4 @@ pub mod tree; //    random forests and gradient boosting over histograms
 pub mod linear; //  models linear in their features
 pub mod split; //   held-out rows for evaluation
 pub mod metrics; // how far predictions are from the truth
+pub mod synthetic; // made-up ratings with a known shape, for benchmarks and tests
