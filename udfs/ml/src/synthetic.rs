@@ -47,7 +47,8 @@ const DRAWS_MAX_PER_ITEM: usize = 16;
 /// Makes exactly `n_ratings` ratings with Zipf-distributed items.
 ///
 /// The `r`-th most popular item is drawn with a weight of `r^-exponent` (0 makes all equal, 1 is Zipf's law), from the
-/// items that the user has not rated yet. Since nobody rates an item twice, the head is flatter than the weights. Ratings per
+/// items that the user has not rated yet. Since nobody rates an item twice, the head is flatter than the weights: in the shape
+/// of MovieLens-1M with exponent 1.2 the most popular tenth of the items has 54 % of the ratings. Ratings per
 /// user follow a log-normal distribution ([`USER_ACTIVITY_SIGMA`]), cut at `n_items`; each user has at least one where the
 /// number allows it. Numbers of users and items do not follow their activity and popularity.
 ///
@@ -366,8 +367,8 @@ mod tests {
 
     #[test]
     fn few_items_and_few_users_hold_most_ratings() {
-        let (n_users, n_items, n_ratings) = (6_040, 3_706, 200_000);
-        let ratings = zipf_ratings(n_users, n_items, n_ratings, 1.0, 42).unwrap();
+        let (n_users, n_items, n_ratings) = (6_040, 3_706, 1_000_000); // MovieLens-1M
+        let ratings = zipf_ratings(n_users, n_items, n_ratings, 1.2, 42).unwrap();
         check_contract(&ratings, n_users, n_items, n_ratings);
         let head = |mut counts: Vec<usize>| {
             counts.sort_unstable_by(|left, right| right.cmp(left));
