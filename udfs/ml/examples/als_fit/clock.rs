@@ -12,6 +12,7 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// Starts measuring.
     pub fn start() -> Self {
         Self { cpu_start: cpu_seconds(), start: Instant::now() }
     }

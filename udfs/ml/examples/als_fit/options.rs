@@ -7,6 +7,7 @@ use std::str::FromStr;
 pub struct Options(Vec<(String, String)>);
 
 impl Options {
+    /// Takes the arguments apart, in pairs.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Vec::new();
         while let Some(argument) = arguments.next() {
@@ -17,15 +18,18 @@ impl Options {
         Ok(Self(options))
     }
 
+    /// The value of an option, once.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let place = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.remove(place).1)
     }
 
+    /// The value of an option that has no default.
     pub fn required(&mut self, name: &str) -> Result<String, String> {
         self.take(name).ok_or_else(|| format!("--{name} is missing"))
     }
 
+    /// The value of an option as a number.
     pub fn number<T: FromStr<Err: Display>>(&mut self, name: &str, default: T) -> Result<T, String> {
         self.take(name).map_or(Ok(default), |text| text.parse().map_err(|error| format!("--{name} {text}: {error}")))
     }

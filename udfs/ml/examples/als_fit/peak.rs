@@ -51,11 +51,13 @@ mod x86 {
     use super::{CHAINS_AVX2, CHAINS_AVX512};
     use std::arch::x86_64::*;
 
+    /// Runs the chains in registers of 512 bits.
     pub fn avx512(rounds: usize, factor: f32) -> f32 {
         // SAFETY: `best` hands this function out only where the processor has AVX-512F.
         unsafe { avx512_chains(rounds, factor) }
     }
 
+    /// Runs the chains in registers of 256 bits.
     pub fn avx2(rounds: usize, factor: f32) -> f32 {
         // SAFETY: `best` hands this function out only where the processor has AVX2 and FMA.
         unsafe { avx2_chains(rounds, factor) }
