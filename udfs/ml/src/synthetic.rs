@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! log-normal weights ──► ratings per user ──┐
-//!                                           ├─► distinct items of each user ──► planted pattern + noise ──► ratings
-//! Zipf weights ────────► popularity ────────┘
+//! Zipf weights ────────► popularity ────────┼─► distinct items of each user ──► pattern + noise ──► ratings
+//! planted pattern ─────► taste ─────────────┘
 //! ```
 
 use crate::error::LearnError;
@@ -33,7 +33,10 @@ const PLANTED_ITEMS: u64 = 0xAC71_0000_0000_0004;
 const DRAWS: u64 = 0xAC71_0000_0000_0005;
 const NOISE: u64 = 0xAC71_0000_0000_0006;
 
-const MEAN: f32 = 3.5;
+/// Of a rating, before selection: users rate what they like, so the mean of the ratings is some 0.3 above it.
+const MEAN: f32 = 3.3;
+/// How strongly taste decides what is rated: the slope of the logistic function of the planted product.
+const TASTE_SLOPE: f32 = 4.0;
 const USER_BIAS_SIGMA: f32 = 0.40;
 const ITEM_BIAS_SIGMA: f32 = 0.45;
 /// Of one planted factor: eight products of two have a variance of 0.3.
@@ -42,18 +45,19 @@ const FACTOR_SIGMA: f32 = 0.44;
 const NOISE_SIGMA: f32 = 0.80;
 
 /// Draws per wanted item after which drawing one by one gives way to sorting keys.
-const DRAWS_MAX_PER_ITEM: usize = 16;
+const DRAWS_MAX_PER_ITEM: usize = 32;
 
 /// Makes exactly `n_ratings` ratings with Zipf-distributed items.
 ///
-/// The `r`-th most popular item is drawn with a weight of `r^-exponent` (0 makes all equal, 1 is Zipf's law), from the
-/// items that the user has not rated yet. Since nobody rates an item twice, the head is flatter than the weights: in the shape
-/// of MovieLens-1M with exponent 1.2 the most popular tenth of the items has 54 % of the ratings. Ratings per
+/// The `r`-th most popular item is drawn with a weight of `r^-exponent` (0 makes all equal, 1 is Zipf's law) times the
+/// user's taste for it (below), from the items that the user has not rated yet. Since nobody rates an item twice, the head is flatter than the weights: in the shape
+/// of MovieLens-1M with exponent 1.2 the most popular tenth of the items has 52 % of the ratings. Ratings per
 /// user follow a log-normal distribution ([`USER_ACTIVITY_SIGMA`]), cut at `n_items`; each user has at least one where the
 /// number allows it. Numbers of users and items do not follow their activity and popularity.
 ///
-/// A rating is 3.5, plus a user's and an item's bias, plus the product of planted factors ([`PLANTED_RANK`]), plus noise of
-/// standard deviation 0.8, rounded to a half step: the best possible error on held-out ratings is a little above 0.8.
+/// A rating is 3.3, plus a user's and an item's bias, plus the product of planted factors ([`PLANTED_RANK`]), plus noise of
+/// standard deviation 0.8, rounded to a half step: the best possible error on held-out ratings is about 0.8. Taste is the
+/// logistic function of four times that product: which items a user has rated tells as much as the ratings.
 ///
 /// The result depends on the arguments only.
 ///
@@ -73,7 +77,8 @@ pub fn zipf_ratings(n_users: usize, n_items: usize, n_ratings: usize, exponent: 
         Ratings { users: Vec::with_capacity(n_ratings), items: Vec::with_capacity(n_ratings), values: Vec::with_capacity(n_ratings) };
     for (user, count) in counts.into_iter().enumerate() {
         let first = ratings.items.len();
-        sampler.draw(user as u32, count as usize, seed, &mut ratings.items);
+        let taste = |item: u32| pattern.taste(user, item as usize);
+        sampler.draw(user as u32, count as usize, seed, taste, &mut ratings.items);
         ratings.users.resize(ratings.items.len(), user as u32);
         let mut noise = Normal::new(Stream::new(seed ^ NOISE, user as u64));
         ratings.values.extend(ratings.items[first..].iter().map(|item| pattern.rating(user, *item as usize, &mut noise)));
@@ -138,7 +143,7 @@ fn ratings_per_user(n_users: usize, n_items: usize, n_ratings: usize, seed: u64)
     counts
 }
 
-/// Draws distinct items by weight: successive draws without replacement.
+/// Draws distinct items by weight times taste: successive draws without replacement.
 struct ItemSampler {
     /// By item.
     weights: Vec<f64>,
@@ -163,8 +168,8 @@ impl ItemSampler {
         Self { weights, thresholds, aliases, drawn_by: vec![0; n_items] }
     }
 
-    /// Appends `count` distinct items of `user`.
-    fn draw(&mut self, user: u32, count: usize, seed: u64, items: &mut Vec<u32>) {
+    /// Appends `count` distinct items of `user`, whose taste is above 0 and at most 1.
+    fn draw(&mut self, user: u32, count: usize, seed: u64, taste: impl Fn(u32) -> f64, items: &mut Vec<u32>) {
         let mut stream = Stream::new(seed ^ DRAWS, u64::from(user));
         let mark = u64::from(user) + 1;
         let mut missing = count;
@@ -174,16 +179,15 @@ impl ItemSampler {
             while missing > 0 && draws_left > 0 {
                 draws_left -= 1;
                 let item = self.draw_one(&mut stream);
-                let drawn_by = &mut self.drawn_by[item as usize];
-                if *drawn_by != mark {
-                    *drawn_by = mark;
+                if self.drawn_by[item as usize] != mark && stream.uniform() < taste(item) {
+                    self.drawn_by[item as usize] = mark;
                     items.push(item);
                     missing -= 1;
                 }
             }
         }
         if missing > 0 {
-            self.draw_by_keys(mark, missing, &mut stream, items);
+            self.draw_by_keys(mark, missing, &mut stream, taste, items);
         }
     }
 
@@ -195,9 +199,10 @@ impl ItemSampler {
 
     /// The same distribution in one pass over the items not drawn yet: the `missing` smallest of exponential keys with
     /// the weights as rates (Efraimidis, Spirakis 2006).
-    fn draw_by_keys(&self, mark: u64, missing: usize, stream: &mut Stream, items: &mut Vec<u32>) {
+    fn draw_by_keys(&self, mark: u64, missing: usize, stream: &mut Stream, taste: impl Fn(u32) -> f64, items: &mut Vec<u32>) {
+        let key = |draw: f64, weight: f64, item: u32| (-(1.0 - draw).ln() / (weight * taste(item)), item);
         let free = self.drawn_by.iter().zip(&self.weights).enumerate().filter(|(_, (drawn_by, _))| **drawn_by != mark);
-        let mut keys: Vec<(f64, u32)> = free.map(|(item, (_, weight))| (-(1.0 - stream.uniform()).ln() / weight, item as u32)).collect();
+        let mut keys: Vec<(f64, u32)> = free.map(|(item, (_, weight))| key(stream.uniform(), *weight, item as u32)).collect();
         if missing < keys.len() {
             keys.select_nth_unstable_by(missing, |left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
             keys.truncate(missing);
@@ -243,11 +248,24 @@ impl Pattern {
         }
     }
 
+    fn product(&self, user: usize, item: usize) -> f32 {
+        self.users[user][..PLANTED_RANK].iter().zip(&self.items[item]).map(|(left, right)| left * right).sum()
+    }
+
+    /// Between 0 and 1, both excluded; 0.5 on average.
+    fn taste(&self, user: usize, item: usize) -> f64 {
+        // Far from the ends of f32: the product would have to exceed 20, forty standard deviations.
+        f64::from(1.0 / (1.0 + (-TASTE_SLOPE * self.product(user, item)).clamp(-80.0, 80.0).exp()))
+    }
+
+    /// The rating without noise, not rounded.
+    fn exact(&self, user: usize, item: usize) -> f32 {
+        MEAN + self.users[user][PLANTED_RANK] + self.items[item][PLANTED_RANK] + self.product(user, item)
+    }
+
     fn rating(&self, user: usize, item: usize, noise: &mut Normal) -> f32 {
-        let (user, item) = (&self.users[user], &self.items[item]);
-        let product: f32 = user[..PLANTED_RANK].iter().zip(item).map(|(left, right)| left * right).sum();
-        let exact = MEAN + user[PLANTED_RANK] + item[PLANTED_RANK] + product + NOISE_SIGMA * noise.next();
-        (exact * 2.0).round().clamp(1.0, 10.0) / 2.0
+        let value = self.exact(user, item) + NOISE_SIGMA * noise.next();
+        (value * 2.0).round().clamp(1.0, 10.0) / 2.0
     }
 }
 
@@ -389,14 +407,18 @@ mod tests {
 
     #[test]
     fn items_are_drawn_in_proportion_to_their_weights() {
-        // One rating per user: nothing is excluded, so the counts are those of Zipf's law.
+        // One item per user, and no taste: nothing is excluded, so the counts are those of Zipf's law.
         let (n_users, n_items) = (100_000, 10);
-        let ratings = zipf_ratings(n_users, n_items, n_users, 1.0, 3).unwrap();
-        let mut found = counts(&ratings.items, n_items);
+        let mut sampler = ItemSampler::new(n_items, 1.0, 3);
+        let mut items = Vec::new();
+        for user in 0..n_users {
+            sampler.draw(user, 1, 3, |_| 1.0, &mut items);
+        }
+        let mut found = counts(&items, n_items);
         found.sort_unstable_by(|left, right| right.cmp(left));
         let harmonic: f64 = (1..=n_items).map(|rank| 1.0 / rank as f64).sum();
         for (place, count) in found.into_iter().enumerate() {
-            let expected = n_users as f64 / (harmonic * (place as f64 + 1.0));
+            let expected = f64::from(n_users) / (harmonic * (place as f64 + 1.0));
             assert!((count as f64 - expected).abs() < 5.0 * expected.sqrt(), "rank {}: {count}, expected {expected}", place + 1);
         }
     }
@@ -406,10 +428,11 @@ mod tests {
         // 5 of 40 items are drawn one by one; as 5 of 39 they would be drawn by keys. Compare over many users.
         let (n_items, n_users, count) = (40, 20_000u32, 5);
         let mut sampler = ItemSampler::new(n_items, 1.0, 7);
+        let taste = |item: u32| if item % 2 == 0 { 0.9 } else { 0.2 };
         let (mut one_by_one, mut by_keys) = (Vec::new(), Vec::new());
         for user in 0..n_users {
-            sampler.draw(user, count, 7, &mut one_by_one);
-            sampler.draw_by_keys(u64::MAX, count, &mut Stream::new(8, u64::from(user)), &mut by_keys);
+            sampler.draw(user, count, 7, taste, &mut one_by_one);
+            sampler.draw_by_keys(u64::MAX, count, &mut Stream::new(8, u64::from(user)), taste, &mut by_keys);
         }
         for (item, (left, right)) in counts(&one_by_one, n_items).into_iter().zip(counts(&by_keys, n_items)).enumerate() {
             let (left, right) = (left as f64, right as f64);
@@ -426,12 +449,12 @@ mod tests {
         assert!((mean - 3.5).abs() < 0.2, "mean {mean}");
         assert!((0.9..1.4).contains(&variance.sqrt()), "deviation {}", variance.sqrt());
         let pattern = Pattern::new(500, 400, 11);
-        let errors = ratings.users.iter().zip(&ratings.items).zip(&ratings.values).map(|((user, item), value)| {
-            let (user, item) = (&pattern.users[*user as usize], &pattern.items[*item as usize]);
-            let product: f32 = (0..PLANTED_RANK).map(|factor| user[factor] * item[factor]).sum();
-            f64::from(MEAN + user[PLANTED_RANK] + item[PLANTED_RANK] + product - value).powi(2)
-        });
+        let rated = || ratings.users.iter().zip(&ratings.items).map(|(user, item)| (*user as usize, *item as usize));
+        let errors = rated().zip(&ratings.values).map(|((user, item), value)| f64::from(pattern.exact(user, item) - value).powi(2));
         let floor = (errors.sum::<f64>() / n).sqrt();
         assert!((0.75..0.85).contains(&floor), "error of the planted pattern {floor}");
+        // Users rate what they like: the average over all pairs is 0.5.
+        let taste = rated().map(|(user, item)| pattern.taste(user, item)).sum::<f64>() / n;
+        assert!(taste > 0.6, "taste for what is rated {taste}");
     }
 }
