@@ -14,3 +14,4 @@ pub mod linear; //  models linear in their features
 pub mod split; //   held-out rows for evaluation
 pub mod search; //  which hyper-parameters to try, and when to stop
 pub mod metrics; // how far predictions are from the truth
+pub mod synthetic; // made-up ratings with a known shape, for benchmarks and tests
