@@ -1,4 +1,5 @@
-//! How long a list takes: one user among 27,000 items, and all users of MovieLens-1M's shape (rank 64, top 10).
+//! How long a list takes: one user among 27,000 items, and all users of MovieLens-1M's shape (rank 64, top 10); and how
+//! long it takes to build an index and to evaluate a model.
 //!
 //! Besides criterion's estimates it prints percentiles, as a server's users feel them.
 
@@ -7,8 +8,9 @@ use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use weir_ml::als::Factors;
+use weir_ml::als::{Csr, Factors};
 use weir_ml::control::Control;
+use weir_ml::metrics::{RankingMetrics, RankingTask};
 use weir_ml::random::Stream;
 use weir_ml::topk::{Batch, CosineIndex, Filter, ItemIndex};
 
@@ -105,5 +107,28 @@ fn all_users(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_user, all_users);
+fn index_and_evaluation(criterion: &mut Criterion) {
+    let items = factors(27_000, 2);
+    criterion.bench_function("index of 27,000 items", |bencher| bencher.iter(|| black_box(ItemIndex::new(&items, None).unwrap())));
+
+    let (n_users, n_items) = (6040, 3706);
+    let (users, items) = (factors(n_users, 1), skewed_factors(n_items, 2));
+    let index = ItemIndex::new(&items, None).unwrap();
+    let pairs: Vec<(u32, u32)> =
+        (0u32..).zip(seen(n_users, n_items)).flat_map(|(user, seen)| seen.into_iter().map(move |item| (user, item))).collect();
+    let (rows, columns): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
+    let ratings = Csr::new(n_users, n_items, &rows, &columns, &vec![1.0; rows.len()]).unwrap();
+    let split = weir_ml::split::random_per_user(&ratings, 0.2, 1).unwrap();
+    let task = RankingTask { train: &split.train, eval: &split.eval, k: K, min_relevant: 0.0 };
+    let cancel = AtomicBool::new(false);
+    let control = Control { threads: NonZeroUsize::MIN, cancel: &cancel, progress: &|_| {} };
+    let mut group = criterion.benchmark_group("evaluation of 6,040 users, 3,706 items, 200,000 held-out ratings, 1 thread");
+    group.sample_size(10);
+    group.bench_function("model", |bencher| bencher.iter(|| black_box(RankingMetrics::evaluate(&index, &users, &task, &control))));
+    group.bench_function("popularity", |bencher| bencher.iter(|| black_box(RankingMetrics::evaluate_popularity(&task, &control))));
+    group.bench_function("split per user", |bencher| bencher.iter(|| black_box(weir_ml::split::random_per_user(&ratings, 0.2, 1))));
+    group.finish();
+}
+
+criterion_group!(benches, one_user, all_users, index_and_evaluation);
 criterion_main!(benches);

@@ -2,10 +2,11 @@
 
 use super::index::Bound;
 use super::kernel::{TILE, Tile};
-use super::{Best, Bitmap, ItemIndex, Scored};
+use super::{Best, Bitmap, Filter, ItemIndex, Scored};
 use crate::als::Factors;
 use crate::control::Control;
 use crate::error::LearnError;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +15,9 @@ const TILES_PER_GROUP: usize = 8;
 
 /// Users whom one thread serves at once.
 const GROUP: usize = TILES_PER_GROUP * TILE;
+
+/// Up to so many users are served one after the other: a tile costs as much with one user as with six.
+const SINGLY_MAX: usize = 3;
 
 /// The items to leave out for a user, in any order.
 pub type Excluded<'a> = dyn Fn(u32) -> &'a [u32] + Sync + 'a;
@@ -91,6 +95,9 @@ impl ItemIndex {
             }
             self.check_user(*row as usize, batch.users.row(*row as usize))?;
         }
+        if batch.rows.len() <= SINGLY_MAX {
+            return self.top_singly(batch, control);
+        }
         let n_groups = batch.rows.len().div_ceil(GROUP);
         let allowed = self.allowed(batch.allowed);
         let done: Mutex<Vec<(usize, TopLists)>> = Mutex::new(Vec::with_capacity(n_groups));
@@ -103,7 +110,7 @@ impl ItemIndex {
                     return;
                 }
                 let rows = &batch.rows[place * GROUP..batch.rows.len().min((place + 1) * GROUP)];
-                let lists = group.search(batch, rows, &allowed);
+                let lists = group.search(batch, rows, &allowed, control);
                 done.lock().unwrap_or_else(PoisonError::into_inner).push((place, lists));
             }
         };
@@ -122,6 +129,19 @@ impl ItemIndex {
         lists.offsets.push(0);
         for (_, part) in &done {
             lists.push_all(part);
+        }
+        Ok(lists)
+    }
+
+    fn top_singly(&self, batch: &Batch<'_>, control: &Control<'_>) -> Result<TopLists, LearnError> {
+        let mut lists = TopLists { offsets: vec![0], scored: Vec::new() };
+        for row in batch.rows {
+            if control.is_cancelled() {
+                return Err(LearnError::Cancelled);
+            }
+            let filter = Filter { excluded: batch.excluded.map_or(&[], |excluded| excluded(*row)), allowed: batch.allowed };
+            lists.scored.extend(self.top(batch.users.row(*row as usize), batch.k, &filter)?);
+            lists.offsets.push(lists.scored.len());
         }
         Ok(lists)
     }
@@ -150,42 +170,17 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn search(&mut self, batch: &Batch<'_>, rows: &[u32], allowed: &[u64]) -> TopLists {
+    /// When it is cancelled the lists are of no use.
+    fn search(&mut self, batch: &Batch<'_>, rows: &[u32], allowed: &[u64], control: &Control<'_>) -> TopLists {
         self.fill(batch, rows, allowed);
-        let index = self.index;
-        let (rank, n_blocks) = (index.rank(), index.n_blocks());
-        let mut tile = Tile::<TILE>::new();
-        let mut is_over = [batch.k == 0; TILES_PER_GROUP];
-        let n_tiles = rows.len().div_ceil(TILE);
-        for block in 0..n_blocks {
-            for place in 0..n_tiles {
-                if is_over[place] {
-                    continue;
-                }
-                let users = place * TILE..rows.len().min((place + 1) * TILE);
-                // Free places of a tile hope for nothing.
-                let mut thresholds = [f32::NAN; TILE];
-                let mut is_wanted = 0;
-                is_over[place] = true;
-                for (threshold, user) in thresholds.iter_mut().zip(users.clone()) {
-                    if !self.bounds[user].is_below(index, block, self.best[user].threshold()) {
-                        is_over[place] = false;
-                        *threshold = self.best[user].threshold();
-                        is_wanted |= self.wanted[user * n_blocks + block];
-                    }
-                }
-                if is_over[place] || is_wanted == 0 {
-                    continue;
-                }
-                let factors = &self.factors[place * rank..(place + 1) * rank];
-                index.isa.score(index.block(block), index.biases(block), factors, &thresholds, &mut tile);
-                for (user, (hits, scores)) in users.zip(tile.hits.iter().zip(&tile.scores)) {
-                    index.offer(block, hits & self.wanted[user * n_blocks + block], scores, &mut self.best[user]);
-                }
-            }
-            if is_over[..n_tiles].iter().all(|is_over| *is_over) {
+        let mut scores = Tile::<TILE>::new();
+        // The tiles whose users can still gain something, as ranges of users.
+        let mut tiles: Vec<Range<usize>> = (0..rows.len()).step_by(TILE).map(|user| user..rows.len().min(user + TILE)).collect();
+        for block in 0..self.index.n_blocks() {
+            if batch.k == 0 || tiles.is_empty() || control.is_cancelled() {
                 break;
             }
+            tiles.retain(|users| self.search_block(block, users.clone(), &mut scores));
         }
         let mut lists = TopLists { offsets: vec![0], scored: Vec::new() };
         for best in &mut self.best[..rows.len()] {
@@ -193,6 +188,32 @@ impl<'a> Group<'a> {
             lists.offsets.push(lists.scored.len());
         }
         lists
+    }
+
+    /// Offers the items of a block to the users of a tile; returns whether one of them can gain from it or those after it.
+    fn search_block(&mut self, block: usize, users: Range<usize>, tile: &mut Tile<TILE>) -> bool {
+        let index = self.index;
+        let (rank, n_blocks) = (index.rank(), index.n_blocks());
+        // Free places of a tile hope for nothing.
+        let mut thresholds = [f32::NAN; TILE];
+        let (mut is_searching, mut is_wanted) = (false, 0);
+        for (threshold, user) in thresholds.iter_mut().zip(users.clone()) {
+            if !self.bounds[user].is_below(index, block, self.best[user].threshold()) {
+                is_searching = true;
+                *threshold = self.best[user].threshold();
+                is_wanted |= self.wanted[user * n_blocks + block];
+            }
+        }
+        if !is_searching || is_wanted == 0 {
+            return is_searching;
+        }
+        let place = users.start / TILE;
+        let factors = &self.factors[place * rank..(place + 1) * rank];
+        index.isa.score(index.block(block), index.biases(block), factors, &thresholds, tile);
+        for (user, (hits, scores)) in users.zip(tile.hits.iter().zip(&tile.scores)) {
+            index.offer(block, hits & self.wanted[user * n_blocks + block], scores, &mut self.best[user]);
+        }
+        true
     }
 
     fn fill(&mut self, batch: &Batch<'_>, rows: &[u32], allowed: &[u64]) {

@@ -18,7 +18,7 @@ impl Bitmap {
     pub fn full(n_items: usize) -> Self {
         let mut words = vec![u64::MAX; n_items.div_ceil(64)];
         if let Some(last) = words.last_mut()
-            && n_items % 64 != 0
+            && !n_items.is_multiple_of(64)
         {
             *last = (1 << (n_items % 64)) - 1;
         }

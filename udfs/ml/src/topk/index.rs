@@ -4,6 +4,7 @@ use super::bitmap::ones;
 use super::kernel::{Isa, NO_LANES, TILE, Tile};
 use super::{Best, Bitmap, LANES, Scored, kernel::Lanes};
 use crate::als::Factors;
+use crate::control::Control;
 use crate::error::LearnError;
 
 /// Which items may be in a list.
@@ -204,13 +205,16 @@ impl ItemIndex {
         }
     }
 
-    /// The scores of a tile of users for every place, padded to whole blocks: `scores[u][place]`.
-    pub(crate) fn score_all(&self, users: &[[f32; TILE]], scores: &mut [Vec<f32>; TILE]) {
+    /// The scores of a tile of users for every place: `scores[u][place]`. When it is cancelled there are fewer.
+    pub(crate) fn score_all(&self, users: &[[f32; TILE]], scores: &mut [Vec<f32>; TILE], control: &Control<'_>) {
         let mut tile = Tile::<TILE>::new();
         for scores in scores.iter_mut() {
             scores.clear();
         }
         for block in 0..self.n_blocks() {
+            if control.is_cancelled() {
+                break;
+            }
             self.isa.score(self.block(block), self.biases(block), users, &[0.0; TILE], &mut tile);
             for (scores, lanes) in scores.iter_mut().zip(&tile.scores) {
                 scores.extend_from_slice(&lanes.0);

@@ -35,7 +35,7 @@ impl<const USERS: usize> Tile<USERS> {
     }
 }
 
-/// A set of instructions that this machine has: the only way to one is [`Isa::best`] or [`Isa::all`].
+/// A set of instructions that this machine has: only [`Isa::best`] makes one (and, for tests, `all`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Isa(Kind);
 
@@ -228,10 +228,10 @@ mod x86 {
         for user in 0..USERS {
             let threshold = _mm512_set1_ps(thresholds[user]);
             let mut hits = 0;
-            for part in 0..PARTS {
-                hits |= u64::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(sums[user][part], threshold)) << (part * WIDTH);
+            for (part, sums) in sums[user].into_iter().enumerate() {
+                hits |= u64::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(sums, threshold)) << (part * WIDTH);
                 // SAFETY: as above; the place is ours to write.
-                unsafe { _mm512_store_ps(tile.scores[user].0.as_mut_ptr().add(part * WIDTH), sums[user][part]) };
+                unsafe { _mm512_store_ps(tile.scores[user].0.as_mut_ptr().add(part * WIDTH), sums) };
             }
             tile.hits[user] = hits;
         }
@@ -273,11 +273,11 @@ mod x86 {
             }
             for user in 0..USERS {
                 let threshold = _mm256_set1_ps(thresholds[user]);
-                for part in 0..PARTS {
-                    let is_hit = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(sums[user][part], threshold));
+                for (part, sums) in sums[user].into_iter().enumerate() {
+                    let is_hit = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(sums, threshold));
                     hits[user] |= u64::from(is_hit as u32) << (start + part * WIDTH);
                     // SAFETY: as above; the place is ours to write.
-                    unsafe { _mm256_store_ps(tile.scores[user].0.as_mut_ptr().add(start + part * WIDTH), sums[user][part]) };
+                    unsafe { _mm256_store_ps(tile.scores[user].0.as_mut_ptr().add(start + part * WIDTH), sums) };
                 }
             }
         }

@@ -101,7 +101,7 @@ impl RankingMetrics {
                     if control.is_cancelled() {
                         return;
                     }
-                    ranker.rank(tile, &mut of_users, &mut listed);
+                    ranker.rank(tile, &mut of_users, &mut listed, control);
                 }
                 done.lock().unwrap_or_else(PoisonError::into_inner).push((place, of_users, listed));
             }
@@ -288,15 +288,18 @@ impl<'a> Ranker<'a> {
         }
     }
 
-    /// Appends the measures of at most a tile of users, and adds the items of their lists.
-    fn rank(&mut self, users: &[u32], of_users: &mut Vec<UserMetrics>, listed: &mut Bitmap) {
+    /// Appends the measures of at most a tile of users, and adds the items of their lists; not when it is cancelled.
+    fn rank(&mut self, users: &[u32], of_users: &mut Vec<UserMetrics>, listed: &mut Bitmap, control: &Control<'_>) {
         for (place, user) in users.iter().enumerate() {
             for (slot, factor) in self.tile.iter_mut().zip(self.factors.row(*user as usize)) {
                 slot[place] = *factor;
             }
         }
-        self.index.score_all(&self.tile, &mut self.scores);
+        self.index.score_all(&self.tile, &mut self.scores, control);
         for (place, user) in users.iter().enumerate() {
+            if control.is_cancelled() {
+                return;
+            }
             let relevant = self.task.relevant(*user);
             let n_candidates = self.leave_out_seen(place, *user);
             self.find_list(place);
