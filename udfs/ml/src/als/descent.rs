@@ -11,6 +11,8 @@ const TOLERANCE: f64 = 1e-6;
 #[derive(Debug)]
 pub struct Descent {
     rank: usize,
+    /// Unknowns from here on may be below 0.
+    n_bound: usize,
     /// Both triangles.
     matrix: Vec<f64>,
     gradient: Vec<f64>,
@@ -18,12 +20,12 @@ pub struct Descent {
 }
 
 impl Descent {
-    /// Space for a rank.
-    pub fn new(rank: usize) -> Self {
-        Self { rank, matrix: vec![0.0; rank * rank], gradient: vec![0.0; rank], x: vec![0.0; rank] }
+    /// Space for `rank` unknowns of which the first `n_bound` are bound.
+    pub fn new(rank: usize, n_bound: usize) -> Self {
+        Self { rank, n_bound, matrix: vec![0.0; rank * rank], gradient: vec![0.0; rank], x: vec![0.0; rank] }
     }
 
-    /// Minimises `½ xᵀAx - bᵀx` over `x >= 0`, starting at the `x` given; false when it is not finite.
+    /// Minimises `½ xᵀAx - bᵀx` over `x >= 0`, starting at the feasible `x` given; false when it is not finite.
     ///
     /// # Source
     /// Franc, Hlaváč, Navara 2005, *Sequential Coordinate-Wise Algorithm for the Non-negative Least Squares Problem*.
@@ -37,7 +39,7 @@ impl Descent {
             }
         }
         for (start, value) in self.x.iter_mut().zip(x.iter()) {
-            *start = f64::from(value.max(0.0));
+            *start = f64::from(*value);
         }
         // The gradient A x - b, kept up to date as coordinates move.
         for (row, (gradient, right)) in self.gradient.iter_mut().zip(&equations.right[..rank]).enumerate() {
@@ -63,7 +65,8 @@ impl Descent {
             let row = &self.matrix[place * rank..(place + 1) * rank];
             let curvature = row[place];
             // A factor that no neighbour has: any value is as good, the smallest is 0.
-            let value = if curvature > 0.0 { (self.x[place] - self.gradient[place] / curvature).max(0.0) } else { 0.0 };
+            let free = if curvature > 0.0 { self.x[place] - self.gradient[place] / curvature } else { 0.0 };
+            let value = if place < self.n_bound { free.max(0.0) } else { free };
             let step = value - self.x[place];
             if step != 0.0 {
                 self.x[place] = value;
@@ -72,7 +75,7 @@ impl Descent {
                 }
                 moved = moved.max(step.abs());
             }
-            largest = largest.max(value);
+            largest = largest.max(value.abs());
         }
         moved > TOLERANCE * largest
     }

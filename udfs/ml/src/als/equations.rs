@@ -8,7 +8,7 @@
 //! ```
 
 use super::kernel::{self, Aligned, Isa};
-use super::{AlsParams, Factors, Feedback, LambdaScale};
+use super::{AlsParams, Factors, Feedback, Solver, dot};
 
 /// Bytes of the panel: with a tile's sums it stays in the first-level cache.
 const PANEL_BYTES: usize = 32 * 1024;
@@ -21,6 +21,8 @@ const WEIGHT_MIN: f32 = 1e-10;
 #[derive(Debug, Clone, Copy)]
 pub struct Others<'a> {
     pub rows: kernel::Rows<'a>,
+    /// What each row adds to its ratings besides the product of factors.
+    pub bias: Option<&'a [f32]>,
     /// The Gram matrix of all rows, for implicit feedback.
     pub gram: Option<&'a Gram>,
 }
@@ -32,6 +34,8 @@ pub struct RowRatings<'a> {
     pub values: &'a [f32],
     /// The neighbours of the row that comes next: their factors are fetched early.
     pub next: &'a [u32],
+    /// What all ratings of the row have in common: the mean, and a static bias. Counts only where the others have biases.
+    pub base: f32,
 }
 
 /// `YᵀY`: the equations of a user who has rated nothing, each item disliked with confidence 1.
@@ -49,10 +53,15 @@ impl Gram {
         Self::with_isa(factors, Isa::detect())
     }
 
+    /// Upper triangle, in whole lanes.
+    pub(super) fn matrix(&self) -> &[f32] {
+        &self.matrix
+    }
+
     pub(super) fn with_isa(factors: &Factors, isa: Isa) -> Self {
         let rank = factors.rank();
         let stride = kernel::stride_of(rank);
-        let rows = kernel::Rows { data: factors.as_slice(), rank };
+        let rows = kernel::Rows { data: factors.as_slice(), rank, with_one: false };
         let chunk = chunk_of(stride);
         let (mut panel, mut part) = (Aligned::zeros(chunk * stride), Aligned::zeros(stride * stride));
         let mut sums = vec![0f64; stride * stride];
@@ -80,39 +89,46 @@ fn chunk_of(stride: usize) -> usize {
     (PANEL_BYTES / (4 * stride)).clamp(32, 256)
 }
 
+/// Bytes of a panel that holds all neighbours of a row: with conjugate gradients they are read again and again
+/// from the second-level cache.
+const WHOLE_PANEL_BYTES: usize = 512 * 1024;
+
 /// Scratch space and result of one row's equations `A x = b`; used again for row after row.
 #[derive(Debug)]
 pub struct Equations {
     pub isa: Isa,
+    /// The number of unknowns.
     pub rank: usize,
     pub stride: usize,
     pub matrix: Aligned,
     pub right: Aligned,
-    lambda: f64,
-    lambda_scale: LambdaScale,
-    feedback: Feedback,
+    /// The weighted sum of the squared targets: the loss of a row whose factors are zero.
+    pub energy: f64,
+    /// The neighbours' factors, times the roots of their weights: all of them after [`Self::collect`].
+    pub panel: Aligned,
+    params: AlsParams,
     chunk: usize,
-    panel: Aligned,
     weights: Vec<f32>,
     targets: Vec<f32>,
 }
 
 impl Equations {
-    /// Space for `rank` unknowns.
-    pub fn new(params: &AlsParams, rank: usize, isa: Isa) -> Self {
+    /// Space for the unknowns of `params`.
+    pub fn new(params: &AlsParams, isa: Isa) -> Self {
+        let rank = params.n_unknowns();
         let stride = kernel::stride_of(rank);
         let chunk = chunk_of(stride);
+        let n_panel = if matches!(params.solver, Solver::Cg { .. }) { chunk.max(WHOLE_PANEL_BYTES / (4 * stride)) } else { chunk };
         Self {
             isa,
             rank,
             stride,
             matrix: Aligned::zeros(stride * stride),
             right: Aligned::zeros(stride),
-            lambda: params.lambda,
-            lambda_scale: params.lambda_scale,
-            feedback: params.feedback,
+            energy: 0.0,
+            panel: Aligned::zeros(n_panel * stride),
+            params: params.clone(),
             chunk,
-            panel: Aligned::zeros(chunk * stride),
             weights: vec![0.0; chunk],
             targets: vec![0.0; chunk],
         }
@@ -126,50 +142,89 @@ impl Equations {
             Some(gram) => self.matrix.copy_from_slice(&gram.matrix),
             None => self.matrix.fill(0.0),
         }
-        self.right.fill(0.0);
-        let mut start = 0;
-        while start < row.neighbours.len() {
+        self.clear();
+        for start in (0..row.neighbours.len()).step_by(self.chunk) {
             if !go_on() {
                 return false;
             }
-            let end = (start + self.chunk).min(row.neighbours.len());
-            let neighbours = &row.neighbours[start..end];
-            let ahead = row.neighbours.get(start + PREFETCH_ROWS..).filter(|ahead| !ahead.is_empty()).unwrap_or(row.next);
-            self.weigh(&row.values[start..end]);
-            let is_weighted = self.feedback != Feedback::Explicit;
-            let weights = is_weighted.then_some(&self.weights[..end - start]);
-            self.isa.gather(&others.rows, neighbours, ahead, weights, &mut self.panel);
-            self.isa.gram(&self.panel, neighbours.len(), self.rank, &mut self.matrix);
-            let targets = if is_weighted { &self.targets[..end - start] } else { &row.values[start..end] };
-            self.isa.right(&self.panel, self.rank, targets, &mut self.right);
-            start = end;
+            let n = self.add_chunk(others, row, start, 0);
+            self.isa.gram(&self.panel, n, self.rank, &mut self.matrix);
         }
-        let lambda = (self.lambda * self.scale(row.values)) as f32;
+        let lambda = self.lambda(row);
         for place in 0..self.rank {
             self.matrix[place * self.stride + place] += lambda;
         }
         true
     }
 
-    /// What lambda is multiplied by for a row with these ratings.
-    pub fn scale(&self, values: &[f32]) -> f64 {
-        match (self.lambda_scale, self.feedback) {
-            (LambdaScale::Row, _) => 1.0,
-            (LambdaScale::Rating, Feedback::Explicit) => values.len() as f64,
-            (LambdaScale::Rating, Feedback::Implicit { .. }) => values.iter().filter(|value| **value > 0.0).count() as f64,
-        }
+    /// Whether the panel has room for all neighbours of a row.
+    pub fn can_collect(&self, row: &RowRatings<'_>) -> bool {
+        row.neighbours.len() * self.stride <= self.panel.len()
     }
 
-    /// Weights and targets of a chunk of ratings.
-    fn weigh(&mut self, values: &[f32]) {
-        if let Feedback::Implicit { alpha } = self.feedback {
-            let alpha = alpha as f32;
-            for ((weight, target), value) in self.weights.iter_mut().zip(&mut self.targets).zip(values) {
-                // What the Gram matrix does not have: A += c1·y yᵀ as the outer product of √c1·y, b += (1 + c1)·y.
-                let confidence = alpha * value.abs();
-                *weight = confidence.sqrt().max(WEIGHT_MIN);
-                *target = if *value > 0.0 { (1.0 + confidence) / *weight } else { 0.0 };
+    /// Collects all neighbours in the panel, and sums the right side; the matrix is left alone.
+    ///
+    /// Returns false, unfinished, when `go_on` did.
+    pub fn collect(&mut self, others: &Others<'_>, row: &RowRatings<'_>, go_on: impl Fn() -> bool) -> bool {
+        self.clear();
+        for start in (0..row.neighbours.len()).step_by(self.chunk) {
+            if !go_on() {
+                return false;
             }
+            self.add_chunk(others, row, start, start);
         }
+        true
     }
+
+    /// Lambda as it stands on the diagonal.
+    pub fn lambda(&self, row: &RowRatings<'_>) -> f32 {
+        (self.params.lambda * self.params.scale(row.values)) as f32
+    }
+
+    fn clear(&mut self) {
+        self.right.fill(0.0);
+        self.energy = 0.0;
+    }
+
+    /// Gathers the ratings from `start` to row `panel_start` of the panel and adds them to the right side; how many it were.
+    fn add_chunk(&mut self, others: &Others<'_>, row: &RowRatings<'_>, start: usize, panel_start: usize) -> usize {
+        let end = (start + self.chunk).min(row.neighbours.len());
+        let n = end - start;
+        let (neighbours, values) = (&row.neighbours[start..end], &row.values[start..end]);
+        let ahead = row.neighbours.get(start + PREFETCH_ROWS..).filter(|ahead| !ahead.is_empty()).unwrap_or(row.next);
+        let (weights, targets) = match (self.params.feedback, others.bias) {
+            (Feedback::Explicit, None) => (None, values),
+            (Feedback::Explicit, Some(bias)) => {
+                for ((target, value), neighbour) in self.targets.iter_mut().zip(values).zip(neighbours) {
+                    *target = value - row.base - bias[*neighbour as usize];
+                }
+                (None, &self.targets[..n])
+            }
+            (Feedback::Implicit { alpha }, _) => {
+                self.energy += weigh(alpha as f32, values, &mut self.weights, &mut self.targets);
+                (Some(&self.weights[..n]), &self.targets[..n])
+            }
+        };
+        if weights.is_none() {
+            self.energy += f64::from(dot(targets, targets));
+        }
+        let panel = &mut self.panel[panel_start * self.stride..];
+        self.isa.gather(&others.rows, neighbours, ahead, weights, panel);
+        self.isa.right(panel, self.rank, targets, &mut self.right);
+        n
+    }
+}
+
+/// Weights and targets of a chunk of implicit ratings, and the loss of predicting 0 for all of them.
+fn weigh(alpha: f32, values: &[f32], weights: &mut [f32], targets: &mut [f32]) -> f64 {
+    let mut energy = 0f32;
+    for ((weight, target), value) in weights.iter_mut().zip(targets).zip(values) {
+        // What the Gram matrix does not have: A += c1·y yᵀ as the outer product of √c1·y, b += (1 + c1)·y.
+        let confidence = alpha * value.abs();
+        *weight = confidence.sqrt().max(WEIGHT_MIN);
+        let wanted = if *value > 0.0 { 1.0 + confidence } else { 0.0 };
+        *target = wanted / *weight;
+        energy += wanted;
+    }
+    f64::from(energy)
 }

@@ -28,10 +28,11 @@ impl<'a> Rows<'a> {
         Self { side, ratings, heaviest_first }
     }
 
-    /// Solves every row in place.
+    /// Solves every row in place. Returns the loss over all ratings, with the regularisation of this side's factors.
     ///
     /// A row without ratings becomes zero; callers decide what a cold start means. Each row is one thread's work
-    /// from start to end, so the result does not depend on how many there are.
+    /// from start to end, and the loss is summed row after row: the result does not depend on how many threads
+    /// there are.
     ///
     /// # Errors
     /// [`AlsError::Cancelled`], or [`AlsError::Unsolvable`] with the row.
@@ -44,13 +45,15 @@ impl<'a> Rows<'a> {
         params: &AlsParams,
         isa: Isa,
         control: &Control<'_>,
-        factors: &mut Factors,
-    ) -> Result<(), AlsError> {
-        let mut slots: Vec<Option<&mut [f32]>> = factors.rows_mut().map(Some).collect();
+        solved: Solved<'_>,
+    ) -> Result<f64, AlsError> {
+        let mut losses = vec![0f64; self.ratings.n_rows()];
+        let mean = solved.mean;
+        let mut slots: Vec<Option<Slot<'_>>> = solved.slots(&mut losses).map(Some).collect();
         // Popped from the end.
-        let queue: Vec<(u32, &mut [f32])> =
-            self.heaviest_first.iter().rev().filter_map(|row| slots[*row as usize].take().map(|slot| (*row, slot))).collect();
-        let work = Work { rows: self, others, params, isa, control, queue: Mutex::new(queue), failed: Mutex::new(None) };
+        let queue: Vec<Slot<'_>> = self.heaviest_first.iter().rev().filter_map(|row| slots[*row as usize].take()).collect();
+        drop(slots);
+        let work = Work { rows: self, others, params, isa, control, mean, queue: Mutex::new(queue), failed: Mutex::new(None) };
         std::thread::scope(|scope| {
             for _ in 1..control.threads.get() {
                 scope.spawn(|| work.run());
@@ -60,9 +63,60 @@ impl<'a> Rows<'a> {
         match work.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             _ if control.is_cancelled() => Err(AlsError::Cancelled),
             Some(row) => Err(AlsError::Unsolvable { side: self.side, row }),
-            None => Ok(()),
+            None => Ok(losses.iter().sum()),
         }
     }
+
+    /// What the factors (and learned biases) of this side add to the loss.
+    pub fn regularisation(&self, params: &AlsParams, factors: &Factors, bias: &[f32]) -> f64 {
+        let squares = |row: usize, factors: &[f32]| {
+            let bias = bias.get(row).map_or(0.0, |bias| f64::from(*bias));
+            factors.iter().map(|factor| f64::from(*factor) * f64::from(*factor)).sum::<f64>() + bias * bias
+        };
+        let rows = factors.rows().enumerate().filter(|(row, _)| self.ratings.row_len(*row) > 0);
+        params.lambda * rows.map(|(row, factors)| params.scale(self.ratings.row(row).1) * squares(row, factors)).sum::<f64>()
+    }
+}
+
+/// The side that is solved.
+pub struct Solved<'a> {
+    pub factors: &'a mut Factors,
+    /// One per row, or none at all.
+    pub bias: &'a mut [f32],
+    /// Whether the bias is an unknown; if not, it is part of what the row's ratings have in common.
+    pub is_learned: bool,
+    pub mean: f32,
+}
+
+impl<'a> Solved<'a> {
+    fn slots(self, losses: &'a mut [f64]) -> impl Iterator<Item = Slot<'a>> {
+        let is_learned = self.is_learned;
+        let biases = self.bias.iter_mut().map(Some).chain(std::iter::repeat_with(|| None));
+        (0u32..).zip(self.factors.rows_mut()).zip(losses).zip(biases).map(move |(((row, factors), loss), bias)| Slot {
+            row,
+            factors,
+            loss,
+            bias: match bias {
+                None => RowBias::None,
+                Some(bias) if is_learned => RowBias::Learned(bias),
+                Some(bias) => RowBias::Static(*bias),
+            },
+        })
+    }
+}
+
+/// Where the solution of a row goes.
+struct Slot<'a> {
+    row: u32,
+    factors: &'a mut [f32],
+    loss: &'a mut f64,
+    bias: RowBias<'a>,
+}
+
+enum RowBias<'a> {
+    None,
+    Static(f32),
+    Learned(&'a mut f32),
 }
 
 /// What the threads share.
@@ -72,7 +126,8 @@ struct Work<'a> {
     params: &'a AlsParams,
     isa: Isa,
     control: &'a Control<'a>,
-    queue: Mutex<Vec<(u32, &'a mut [f32])>>,
+    mean: f32,
+    queue: Mutex<Vec<Slot<'a>>>,
     /// The smallest row without a solution.
     failed: Mutex<Option<u32>>,
 }
@@ -81,17 +136,17 @@ impl<'a> Work<'a> {
     /// Takes batches until none is left.
     fn run(&self) {
         let mut solver = RowSolver::new(self.params, self.isa);
+        let mut unknowns = vec![0f32; self.params.n_unknowns()];
         loop {
             let mut batch = self.take().into_iter().peekable();
             if batch.peek().is_none() {
                 return;
             }
-            while let Some((row, slot)) = batch.next() {
-                let (neighbours, values) = self.rows.ratings.row(row as usize);
-                let next = batch.peek().map_or(&[][..], |(row, _)| self.rows.ratings.row(*row as usize).0);
-                let ratings = RowRatings { neighbours, values, next: &next[..next.len().min(NEXT_ROW)] };
-                match solver.solve(self.others, &ratings, || !self.control.is_cancelled(), slot) {
-                    Outcome::Solved => {}
+            while let Some(slot) = batch.next() {
+                let next = batch.peek().map_or(&[][..], |next| self.rows.ratings.row(next.row as usize).0);
+                let row = slot.row;
+                match self.solve(&mut solver, &mut unknowns, slot, &next[..next.len().min(NEXT_ROW)]) {
+                    Outcome::Solved { .. } => {}
                     // The caller throws all of it away.
                     Outcome::Stopped => return,
                     Outcome::Unsolvable => {
@@ -106,17 +161,40 @@ impl<'a> Work<'a> {
         }
     }
 
+    fn solve(&self, solver: &mut RowSolver, unknowns: &mut [f32], slot: Slot<'_>, next: &[u32]) -> Outcome {
+        let (neighbours, values) = self.rows.ratings.row(slot.row as usize);
+        let go_on = || !self.control.is_cancelled();
+        let ratings = |base: f32| RowRatings { neighbours, values, next, base };
+        let outcome = match slot.bias {
+            RowBias::None => solver.solve(self.others, &ratings(0.0), go_on, slot.factors),
+            RowBias::Static(bias) => solver.solve(self.others, &ratings(self.mean + bias), go_on, slot.factors),
+            RowBias::Learned(bias) => {
+                let rank = slot.factors.len();
+                unknowns[..rank].copy_from_slice(slot.factors);
+                unknowns[rank] = *bias;
+                let outcome = solver.solve(self.others, &ratings(self.mean), go_on, unknowns);
+                slot.factors.copy_from_slice(&unknowns[..rank]);
+                *bias = unknowns[rank];
+                outcome
+            }
+        };
+        if let Outcome::Solved { loss } = outcome {
+            *slot.loss = loss;
+        }
+        outcome
+    }
+
     /// The next rows, worth [`BATCH_WORK`] together.
-    fn take(&self) -> Vec<(u32, &'a mut [f32])> {
+    fn take(&self) -> Vec<Slot<'a>> {
         let rank = self.params.rank;
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = Vec::new();
         let mut work = 0usize;
         while work < BATCH_WORK
-            && let Some((row, slot)) = queue.pop()
+            && let Some(slot) = queue.pop()
         {
-            work += (self.rows.ratings.row_len(row as usize) + rank / 3) * rank * rank / 2 + 1;
-            batch.push((row, slot));
+            work += (self.rows.ratings.row_len(slot.row as usize) + rank / 3) * rank * rank / 2 + 1;
+            batch.push(slot);
         }
         batch
     }

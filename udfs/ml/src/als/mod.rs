@@ -7,32 +7,38 @@
 //!                                      items, users, …
 //! ```
 
+mod bias;
 mod cholesky;
 mod csr;
 mod descent;
 mod equations;
 mod factors;
+mod fold_in;
+mod gradient;
 mod half_step;
 mod kernel;
+mod model;
 mod nonnegative;
 mod params;
 mod row_solver;
+mod training;
 
 #[cfg(test)]
 mod movielens_tests;
+#[cfg(test)]
+mod objective_tests;
 #[cfg(test)]
 mod tests;
 
 pub use csr::Csr;
 pub use equations::Gram;
 pub use factors::{Factors, dot};
-pub use params::{AlsParams, Feedback, LambdaScale};
+pub use fold_in::FoldIn;
+pub use model::AlsModel;
+pub use params::{AlsParams, Bias, Feedback, LambdaScale, Solver};
+pub use training::{train, train_from};
 
 pub use crate::control::{Control, Progress};
-
-use equations::Others;
-use half_step::Rows;
-use kernel::Isa;
 
 /// Users or items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,66 +71,4 @@ pub enum AlsError {
     Unsolvable { side: Side, row: u32 },
     #[error("training was cancelled")]
     Cancelled,
-}
-
-/// A factor model. Rows without ratings are zero.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AlsModel {
-    pub users: Factors,
-    pub items: Factors,
-}
-
-impl AlsModel {
-    /// The predicted rating.
-    pub fn predict(&self, user: u32, item: u32) -> f32 {
-        dot(self.users.row(user as usize), self.items.row(item as usize))
-    }
-}
-
-/// Trains a model on explicit ratings (users × items).
-///
-/// As Spark does, it begins with random user factors of length 1 and solves the items first. The result
-/// depends on the ratings and `params` only, bit by bit: not on threads, nor on the order of ratings.
-///
-/// # Errors
-/// [`AlsError::Empty`] without ratings, [`AlsError::Parameter`] for an unusable parameter,
-/// [`AlsError::Unsolvable`] when factors would not be finite, [`AlsError::Cancelled`].
-///
-/// # Cost
-/// Per iteration O(ratings·rank² + (users + items)·rank³) time.
-///
-/// # Source
-/// Zhou et al. 2008, *Large-scale Parallel Collaborative Filtering for the Netflix Prize*, §3.1 (λ weighted by `n`).
-pub fn train(ratings: &Csr, params: &AlsParams, control: &Control<'_>) -> Result<AlsModel, AlsError> {
-    params.check()?;
-    if ratings.n_ratings() == 0 {
-        return Err(AlsError::Empty);
-    }
-    let isa = Isa::detect();
-    let transposed = ratings.transpose();
-    let (by_user, by_item) = (Rows::new(Side::User, ratings), Rows::new(Side::Item, &transposed));
-    let mut users = Factors::random(ratings.n_rows(), params.rank, params.seed, params.nonnegative);
-    let mut items = Factors::zeros(ratings.n_columns(), params.rank);
-    for iteration in 1..=params.max_iterations {
-        half_step(&by_item, &users, params, isa, control, &mut items)?;
-        half_step(&by_user, &items, params, isa, control, &mut users)?;
-        (control.progress)(Progress { iteration, max_iterations: params.max_iterations, loss: None });
-        if control.is_cancelled() {
-            return Err(AlsError::Cancelled);
-        }
-    }
-    Ok(AlsModel { users, items })
-}
-
-fn half_step(
-    rows: &Rows<'_>,
-    others: &Factors,
-    params: &AlsParams,
-    isa: Isa,
-    control: &Control<'_>,
-    factors: &mut Factors,
-) -> Result<(), AlsError> {
-    let gram = matches!(params.feedback, Feedback::Implicit { .. }).then(|| Gram::with_isa(others, isa));
-    let others = Others { rows: kernel::Rows { data: others.as_slice(), rank: others.rank() }, gram: gram.as_ref() };
-    rows.solve(&others, params, isa, control, factors)
 }

@@ -25,6 +25,8 @@ const TOLERANCE: f32 = 1e-5;
 /// Scratch space for systems of one rank.
 #[derive(Debug)]
 pub struct NonNegative {
+    /// Unknowns from here on may be below 0: a bias.
+    n_bound: usize,
     /// 1 for unknowns above 0, else 0.
     keep: Aligned,
     matrix: Aligned,
@@ -37,9 +39,10 @@ pub struct NonNegative {
 }
 
 impl NonNegative {
-    /// Space for matrices of `stride` rows.
-    pub fn new(stride: usize) -> Self {
+    /// Space for matrices of `stride` rows; the first `n_bound` unknowns are bound.
+    pub fn new(stride: usize, n_bound: usize) -> Self {
         Self {
+            n_bound,
             keep: Aligned::zeros(stride),
             matrix: Aligned::zeros(stride * stride),
             right: Aligned::zeros(stride),
@@ -58,8 +61,11 @@ impl NonNegative {
     pub fn solve(&mut self, equations: &Equations, x: &mut [f32]) -> bool {
         let rank = equations.rank;
         pivot_limits(equations, &mut self.limits);
-        for (keep, value) in self.keep.iter_mut().zip(x.iter()) {
-            *keep = f32::from(u8::from(*value > 0.0));
+        for (place, (keep, value)) in self.keep.iter_mut().zip(x.iter_mut()).enumerate() {
+            if place < self.n_bound {
+                *value = value.max(0.0);
+            }
+            *keep = f32::from(u8::from(place >= self.n_bound || *value > 0.0));
         }
         let (mut fewest_wrong, mut patience) = (rank + 1, PATIENCE);
         for _ in 0..EXCHANGES_MAX {
@@ -68,8 +74,8 @@ impl NonNegative {
             }
             self.find_wrong(equations);
             if self.wrong.is_empty() {
-                for (target, value) in x.iter_mut().zip(self.x.iter()) {
-                    *target = value.max(0.0);
+                for (place, (target, value)) in x.iter_mut().zip(self.x.iter()).enumerate() {
+                    *target = if place < self.n_bound { value.max(0.0) } else { *value };
                 }
                 return true;
             }
@@ -87,7 +93,7 @@ impl NonNegative {
             }
         }
         // Singular in f32, or degenerate.
-        self.descent.get_or_insert_with(|| Descent::new(rank)).solve(equations, x)
+        self.descent.get_or_insert_with(|| Descent::new(rank, self.n_bound)).solve(equations, x)
     }
 
     fn solve_support(&mut self, equations: &Equations) -> bool {
@@ -106,7 +112,7 @@ impl NonNegative {
         let largest = self.x[..rank].iter().fold(0f32, |largest, value| largest.max(*value));
         let tolerance = TOLERANCE * largest;
         self.wrong.clear();
-        for place in 0..rank {
+        for place in 0..self.n_bound {
             let is_wrong = if self.keep[place] != 0.0 {
                 self.x[place] < -tolerance
             } else {

@@ -14,6 +14,8 @@ pub struct AlsParams {
     pub nonnegative: bool,
     pub seed: u64,
     pub feedback: Feedback,
+    pub solver: Solver,
+    pub bias: Bias,
 }
 
 impl Default for AlsParams {
@@ -26,6 +28,8 @@ impl Default for AlsParams {
             nonnegative: false,
             seed: 42,
             feedback: Feedback::Explicit,
+            solver: Solver::Cholesky,
+            bias: Bias::None,
         }
     }
 }
@@ -53,6 +57,36 @@ pub enum Feedback {
     Implicit { alpha: f64 },
 }
 
+/// How the equations of a row are solved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Solver {
+    /// Exactly.
+    Cholesky,
+    /// By a few steps of conjugate gradients from the last factors: less work per iteration for some more iterations.
+    ///
+    /// # Source
+    /// Takács, Pilászy, Tikk 2011, *Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering*.
+    Cg { steps: usize },
+}
+
+impl Solver {
+    /// Conjugate gradients with the usual 3 steps.
+    pub const CG: Self = Self::Cg { steps: 3 };
+}
+
+/// What explicit ratings are besides the product of factors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bias {
+    /// Nothing, as in Spark.
+    None,
+    /// The mean of all ratings, plus means of each item and user drawn towards 0 as if they had `damping` more
+    /// ratings of that value; computed before the factors, as in LensKit (whose damping is 5).
+    Static { damping: f64 },
+    /// The mean of all ratings, plus one number per user and item learned with the factors: another unknown,
+    /// regularised like them. A rank that is a multiple of 16 becomes one that is not; rank 63 is as fast as 64.
+    Learned,
+}
+
 impl AlsParams {
     /// Refuses what cannot be trained.
     ///
@@ -66,14 +100,50 @@ impl AlsParams {
         if self.max_iterations == 0 {
             return wrong("max_iterations", "0".into(), "at least 1");
         }
-        if !(self.lambda >= 0.0 && self.lambda <= 1e6) {
+        if !(0.0..=1e6).contains(&self.lambda) {
             return wrong("lambda", self.lambda.to_string(), "from 0 to 1000000");
         }
-        if let Feedback::Implicit { alpha } = self.feedback
-            && !(alpha >= 0.0 && alpha <= 1e6)
-        {
-            return wrong("alpha", alpha.to_string(), "from 0 to 1000000");
+        match self.feedback {
+            Feedback::Implicit { alpha } if !(0.0..=1e6).contains(&alpha) => return wrong("alpha", alpha.to_string(), "from 0 to 1000000"),
+            Feedback::Implicit { .. } if self.bias != Bias::None => {
+                return wrong("bias", self.bias.name().into(), "none for implicit feedback");
+            }
+            Feedback::Implicit { .. } | Feedback::Explicit => {}
         }
-        Ok(())
+        match self.bias {
+            Bias::Static { damping } if !(0.0..=1e9).contains(&damping) => {
+                return wrong("damping", damping.to_string(), "from 0 to 1000000000");
+            }
+            Bias::Static { .. } | Bias::None | Bias::Learned => {}
+        }
+        match self.solver {
+            Solver::Cg { .. } if self.nonnegative => wrong("solver", "cg".into(), "cholesky for nonnegative factors"),
+            Solver::Cg { steps } if !(1..=1000).contains(&steps) => wrong("steps", steps.to_string(), "from 1 to 1000"),
+            Solver::Cg { .. } | Solver::Cholesky => Ok(()),
+        }
+    }
+
+    /// Unknowns per row: the factors, and a learned bias.
+    pub(super) fn n_unknowns(&self) -> usize {
+        self.rank + usize::from(self.bias == Bias::Learned)
+    }
+
+    /// What lambda is multiplied by for a row with these ratings.
+    pub(super) fn scale(&self, values: &[f32]) -> f64 {
+        match (self.lambda_scale, self.feedback) {
+            (LambdaScale::Row, _) => 1.0,
+            (LambdaScale::Rating, Feedback::Explicit) => values.len() as f64,
+            (LambdaScale::Rating, Feedback::Implicit { .. }) => values.iter().filter(|value| **value > 0.0).count() as f64,
+        }
+    }
+}
+
+impl Bias {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Static { .. } => "static",
+            Self::Learned => "learned",
+        }
     }
 }

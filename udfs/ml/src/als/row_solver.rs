@@ -1,21 +1,25 @@
 //! Solves one row: the equations from its ratings, and the factors from the equations.
 
-use super::AlsParams;
 use super::cholesky::solve_f64;
 use super::equations::{Equations, Others, RowRatings};
+use super::gradient::{Gradient, Operator};
 use super::kernel::{Aligned, Isa};
 use super::nonnegative::NonNegative;
+use super::{AlsParams, Solver};
 
 /// A pivot below this part of its diagonal entry has lost all its digits.
 const PIVOT_MIN: f32 = 1e-5;
 
 /// How the solution of a row ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outcome {
-    Solved,
+    Solved {
+        /// The row's part of the loss, with the regularisation of its own factors.
+        loss: f64,
+    },
     /// There are no finite factors.
     Unsolvable,
-    /// `go_on` said no; the factors are as they were.
+    /// `go_on` said no; the factors mean nothing.
     Stopped,
 }
 
@@ -25,46 +29,94 @@ pub struct RowSolver {
     equations: Equations,
     limits: Vec<f32>,
     x: Aligned,
-    nonnegative: Option<NonNegative>,
+    method: Method,
+}
+
+#[derive(Debug)]
+enum Method {
+    Cholesky,
+    NonNegative(Box<NonNegative>),
+    Gradient(Box<Gradient>),
 }
 
 impl RowSolver {
     /// Space for the rank of `params`.
     pub fn new(params: &AlsParams, isa: Isa) -> Self {
-        let rank = params.rank;
-        let equations = Equations::new(params, rank, isa);
+        let equations = Equations::new(params, isa);
         let stride = equations.stride;
-        Self {
-            equations,
-            limits: vec![0.0; stride],
-            x: Aligned::zeros(stride),
-            nonnegative: params.nonnegative.then(|| NonNegative::new(stride)),
-        }
+        let method = match params.solver {
+            _ if params.nonnegative => Method::NonNegative(Box::new(NonNegative::new(stride, params.rank))),
+            Solver::Cholesky => Method::Cholesky,
+            Solver::Cg { steps } => Method::Gradient(Box::new(Gradient::new(steps, stride))),
+        };
+        Self { equations, limits: vec![0.0; stride], x: Aligned::zeros(stride), method }
     }
 
-    /// Solves `(Σ c·y yᵀ + λ·scale·I) x = Σ target·y`; `x` holds the last factors of the row, where the search
-    /// of nonnegative factors begins. A row without ratings becomes zero.
+    /// Solves `(Σ c·y yᵀ + λ·scale·I) x = Σ target·y`; `x` holds the last unknowns of the row, where a search
+    /// begins. A row without ratings becomes zero.
     pub fn solve(&mut self, others: &Others<'_>, row: &RowRatings<'_>, go_on: impl Fn() -> bool, x: &mut [f32]) -> Outcome {
         if row.neighbours.is_empty() {
             x.fill(0.0);
-            return Outcome::Solved;
+            return Outcome::Solved { loss: 0.0 };
         }
-        if !self.equations.build(others, row, &go_on) {
-            return Outcome::Stopped;
-        }
-        if let Some(nonnegative) = &mut self.nonnegative {
-            return if nonnegative.solve(&self.equations, x) { Outcome::Solved } else { Outcome::Unsolvable };
-        }
-        if self.cholesky() {
-            x.copy_from_slice(&self.x[..x.len()]);
-            return Outcome::Solved;
-        }
-        // Singular in f32, and used up by trying.
-        if !self.equations.build(others, row, &go_on) {
-            return Outcome::Stopped;
-        }
-        let is_solved = solve_f64(&self.equations.matrix, self.equations.stride, &self.equations.right, x);
-        if is_solved { Outcome::Solved } else { Outcome::Unsolvable }
+        let gain = match &mut self.method {
+            Method::Gradient(gradient) if self.equations.can_collect(row) => {
+                if !self.equations.collect(others, row, &go_on) {
+                    return Outcome::Stopped;
+                }
+                let lambda = self.equations.lambda(row);
+                gradient.solve(&self.equations, Operator::Panel { n_rows: row.neighbours.len(), lambda, gram: others.gram }, x)
+            }
+            Method::Gradient(gradient) => {
+                if !self.equations.build(others, row, &go_on) {
+                    return Outcome::Stopped;
+                }
+                gradient.solve(&self.equations, Operator::Matrix, x)
+            }
+            Method::NonNegative(nonnegative) => {
+                if !self.equations.build(others, row, &go_on) {
+                    return Outcome::Stopped;
+                }
+                nonnegative.solve(&self.equations, x).then(|| product(&self.equations.right, x))
+            }
+            Method::Cholesky => {
+                if !self.equations.build(others, row, &go_on) {
+                    return Outcome::Stopped;
+                }
+                if self.cholesky() {
+                    x.copy_from_slice(&self.x[..x.len()]);
+                    // The right side has become y of `Uᵀy = b`, and bᵀx = yᵀy.
+                    let y = &self.equations.right[..x.len()];
+                    Some(product(y, y))
+                } else {
+                    // Singular in f32, and used up by trying.
+                    if !self.equations.build(others, row, &go_on) {
+                        return Outcome::Stopped;
+                    }
+                    let equations = &self.equations;
+                    solve_f64(&equations.matrix, equations.stride, &equations.right, x).then(|| product(&equations.right, x))
+                }
+            }
+        };
+        // For the exact solution, the factors' share of the loss is -bᵀx.
+        gain.map_or(Outcome::Unsolvable, |gain| Outcome::Solved { loss: self.equations.energy - gain })
+    }
+
+    /// Solves a row's equations for another right side, `target`; false when they are singular.
+    pub fn solve_for(&mut self, others: &Others<'_>, row: &RowRatings<'_>, target: &[f32], x: &mut [f32]) -> bool {
+        let is_solved = (0..2).any(|attempt| {
+            self.equations.build(others, row, || true);
+            self.equations.right.fill(0.0);
+            self.equations.right[..target.len()].copy_from_slice(target);
+            if attempt == 0 {
+                let is_solved = self.cholesky();
+                x.copy_from_slice(&self.x[..x.len()]);
+                is_solved
+            } else {
+                solve_f64(&self.equations.matrix, self.equations.stride, &self.equations.right, x)
+            }
+        });
+        is_solved
     }
 
     fn cholesky(&mut self) -> bool {
@@ -80,4 +132,8 @@ pub fn pivot_limits(equations: &Equations, limits: &mut [f32]) {
         // A negative diagonal would make the limit negative too.
         *limit = (PIVOT_MIN * equations.matrix[place * equations.stride + place]).max(0.0);
     }
+}
+
+fn product(left: &[f32], right: &[f32]) -> f64 {
+    left.iter().zip(right).map(|(left, right)| f64::from(*left) * f64::from(*right)).sum()
 }

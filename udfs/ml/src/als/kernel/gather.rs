@@ -10,6 +10,15 @@ use super::vector::Vector;
 pub struct Rows<'a> {
     pub data: &'a [f32],
     pub rank: usize,
+    /// A column of ones after the others, for a bias that is learned with the factors.
+    pub with_one: bool,
+}
+
+impl Rows<'_> {
+    /// The columns of the panel.
+    pub fn n_columns(&self) -> usize {
+        self.rank + usize::from(self.with_one)
+    }
 }
 
 /// Copies rows; `ahead[i]` is prefetched while `neighbours[i]` is copied.
@@ -18,7 +27,7 @@ pub struct Rows<'a> {
 /// The machine has the instructions of `V`; `panel` has room for a row of whole lanes per neighbour.
 #[inline(always)]
 pub unsafe fn gather<V: Vector>(rows: &Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
-    let stride = stride_of(rows.rank);
+    let stride = stride_of(rows.n_columns());
     match weights {
         // SAFETY: passed on.
         None => unsafe { copy::<V>(rows, neighbours, ahead, |_| 1.0, false, panel, stride) },
@@ -61,6 +70,9 @@ unsafe fn copy<V: Vector>(
                 let value = V::load_first(from.add(n_full * LANE), n_rest);
                 (if is_weighted { value.mul(factor) } else { value }).store(to.add(n_full * LANE));
             }
+        }
+        if rows.with_one {
+            target[rank] = weight;
         }
     }
 }

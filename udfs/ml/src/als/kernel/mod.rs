@@ -6,7 +6,7 @@
 //! gather.rs    rows of the other side ──► panel              avx512.rs   one register of 16
 //! gram.rs      A += panelᵀ·panel, b += panelᵀ·targets    ×   avx2.rs     two registers of 8
 //! cholesky.rs  A x = b                                       portable.rs an array; the compiler's choice
-//! support.rs   A x = b for some of the unknowns
+//! support.rs   A·x; A x = b for some of the unknowns
 //! ```
 //!
 //! All matrices have rows of whole lanes (16 floats, 64 bytes aligned); what is beyond the rank is zero. Of a
@@ -41,6 +41,8 @@ struct Kernels {
     cholesky: unsafe fn(&mut [f32], usize, &mut [f32], &[f32], &mut [f32]) -> bool,
     restrict: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
     outside: unsafe fn(&[f32], usize, &[f32], &[f32], &mut [f32]),
+    symmetric: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
+    twice: unsafe fn(&[f32], usize, usize, &[f32], &mut [f32]),
 }
 
 /// An instruction set that this machine has: the proof that its kernels may run.
@@ -90,7 +92,10 @@ impl Isa {
 impl Isa {
     /// Copies the rows `neighbours` into `panel`, each times its weight; begins to fetch the rows `ahead` on the way.
     pub fn gather(self, rows: &Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
-        assert!(panel.len() >= neighbours.len() * stride_of(rows.rank) && weights.is_none_or(|weights| weights.len() == neighbours.len()));
+        assert!(
+            panel.len() >= neighbours.len() * stride_of(rows.n_columns())
+                && weights.is_none_or(|weights| weights.len() == neighbours.len())
+        );
         // SAFETY: an `Isa` exists only where the machine has its instructions; the shapes are checked here and in the kernel.
         unsafe { (self.kernels.gather)(rows, neighbours, ahead, weights, panel) }
     }
@@ -136,6 +141,22 @@ impl Isa {
         // SAFETY: as above.
         unsafe { (self.kernels.outside)(matrix, rank, keep, x, product) }
     }
+
+    /// `product += matrix · x`.
+    pub fn symmetric(self, matrix: &[f32], rank: usize, x: &[f32], product: &mut [f32]) {
+        let stride = stride_of(rank);
+        assert!(matrix.len() >= stride * stride && x.len() >= stride && product.len() >= stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.symmetric)(matrix, rank, x, product) }
+    }
+
+    /// `product += panelᵀ·(panel·x)` over the first `depth` rows of the panel.
+    pub fn twice(self, panel: &[f32], depth: usize, rank: usize, x: &[f32], product: &mut [f32]) {
+        let stride = stride_of(rank);
+        assert!(panel.len() >= depth * stride && x.len() >= stride && product.len() >= stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.twice)(panel, depth, stride, x, product) }
+    }
 }
 
 /// The floats between two rows of a matrix: whole lanes.
@@ -146,7 +167,7 @@ pub fn stride_of(rank: usize) -> usize {
 /// The table of kernels compiled for one vector type and its instructions.
 macro_rules! kernels {
     ($vector:ty $(, $feature:literal)?) => {
-        pub static KERNELS: super::Kernels = super::Kernels { gather, gram, right, cholesky, restrict, outside };
+        pub static KERNELS: super::Kernels = super::Kernels { gather, gram, right, cholesky, restrict, outside, symmetric, twice };
 
         $(#[target_feature(enable = $feature)])?
         unsafe fn gather(rows: &super::Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
@@ -182,6 +203,18 @@ macro_rules! kernels {
         unsafe fn outside(matrix: &[f32], rank: usize, keep: &[f32], x: &[f32], product: &mut [f32]) {
             // SAFETY: as above.
             unsafe { super::support::outside::<$vector>(matrix, rank, keep, x, product) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn symmetric(matrix: &[f32], rank: usize, x: &[f32], product: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::support::symmetric::<$vector>(matrix, rank, x, product) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn twice(panel: &[f32], depth: usize, stride: usize, x: &[f32], product: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::support::twice::<$vector>(panel, depth, stride, x, product) }
         }
     };
 }

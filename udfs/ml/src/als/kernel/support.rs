@@ -1,4 +1,4 @@
-//! Equations restricted to some of their unknowns, the others being zero.
+//! Products of symmetric matrices and vectors; equations restricted to some of their unknowns.
 #![allow(unsafe_code)]
 // The contract of each function is that of the whole: pointers to whole matrices.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -52,6 +52,58 @@ pub unsafe fn outside<V: Vector>(matrix: &[f32], rank: usize, keep: &[f32], x: &
                 sum = V::load(entries.add(lane)).mul_add(V::load(x.add(lane)), sum);
             }
             *product.add(row) += sum.sum();
+        }
+    }
+}
+
+/// `product += matrix · x`, where the blocks on the diagonal of the matrix are whole.
+///
+/// # Safety
+/// As [`outside`].
+#[inline(always)]
+pub unsafe fn symmetric<V: Vector>(matrix: &[f32], rank: usize, x: &[f32], product: &mut [f32]) {
+    let stride = stride_of(rank);
+    let (x, product) = (x.as_ptr(), product.as_mut_ptr());
+    for row in 0..rank {
+        let entries = matrix.as_ptr().add(row * stride);
+        let diagonal = row / LANE * LANE;
+        let factor = V::splat(*x.add(row));
+        V::load(entries.add(diagonal)).mul_add(factor, V::load(product.add(diagonal))).store(product.add(diagonal));
+        let mut sum = V::splat(0.0);
+        for lane in (diagonal + LANE..stride).step_by(LANE) {
+            let entries = V::load(entries.add(lane));
+            entries.mul_add(factor, V::load(product.add(lane))).store(product.add(lane));
+            sum = entries.mul_add(V::load(x.add(lane)), sum);
+        }
+        *product.add(row) += sum.sum();
+    }
+}
+
+/// `product += panelᵀ·(panel·x)` over `depth` rows: the Gram matrix times `x`, without the matrix.
+///
+/// # Safety
+/// The machine has the instructions of `V`; the panel has `depth` rows of `stride` floats, `x` and `product` one.
+#[inline(always)]
+pub unsafe fn twice<V: Vector>(panel: &[f32], depth: usize, stride: usize, x: &[f32], product: &mut [f32]) {
+    let (x, product) = (x.as_ptr(), product.as_mut_ptr());
+    // Eight rows at a time: their dot products do not wait for each other.
+    for start in (0..depth).step_by(8) {
+        let rows = panel.as_ptr().add(start * stride);
+        let n_rows = (depth - start).min(8);
+        let mut dots = [0f32; 8];
+        for (place, dot) in dots.iter_mut().enumerate().take(n_rows) {
+            let mut sum = V::splat(0.0);
+            for lane in (0..stride).step_by(LANE) {
+                sum = V::load(rows.add(place * stride + lane)).mul_add(V::load(x.add(lane)), sum);
+            }
+            *dot = sum.sum();
+        }
+        for lane in (0..stride).step_by(LANE) {
+            let mut sum = V::load(product.add(lane));
+            for (place, dot) in dots.iter().enumerate().take(n_rows) {
+                sum = V::load(rows.add(place * stride + lane)).mul_add(V::splat(*dot), sum);
+            }
+            sum.store(product.add(lane));
         }
     }
 }

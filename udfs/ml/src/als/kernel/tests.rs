@@ -27,7 +27,7 @@ fn sums(isa: Isa, rank: usize, weights: Option<&[f32]>, n: usize) -> Sums {
     let (table, neighbours, targets) = case(rank, n);
     let stride = stride_of(rank);
     let mut sums = Sums { panel: Aligned::zeros(n * stride), matrix: Aligned::zeros(stride * stride), right: Aligned::zeros(stride) };
-    isa.gather(&Rows { data: &table, rank }, &neighbours, &neighbours[1..], weights, &mut sums.panel);
+    isa.gather(&Rows { data: &table, rank, with_one: false }, &neighbours, &neighbours[1..], weights, &mut sums.panel);
     isa.gram(&sums.panel, n, rank, &mut sums.matrix);
     isa.right(&sums.panel, rank, &targets, &mut sums.right);
     sums
@@ -121,6 +121,58 @@ fn instruction_sets_with_fused_multiply_add_agree_bit_by_bit() {
             assert!(pair[0].1 == pair[1].1, "matrices of rank {rank}");
             assert!(pair[0].2 == pair[1].2, "right sides of rank {rank}");
             assert_eq!(pair[0].3, pair[1].3, "solutions of rank {rank}");
+        }
+    }
+}
+
+#[test]
+fn products_are_those_of_plain_arithmetic() {
+    for isa in Isa::available() {
+        for rank in RANKS {
+            let stride = stride_of(rank);
+            for n in [1, 8, 13] {
+                let Sums { matrix, panel, .. } = sums(isa, rank, None, n);
+                let mut x = Aligned::zeros(stride);
+                x[..rank].copy_from_slice(&numbers(rank, 9));
+                let mut keep = Aligned::zeros(stride);
+                (0..rank).filter(|place| place % 3 != 0).for_each(|place| keep[place] = 1.0);
+                let kept: Vec<f32> = x.iter().zip(keep.iter()).map(|(x, keep)| x * keep).collect();
+                let entry = |row: usize, column: usize| f64::from(matrix[row.min(column) * stride + row.max(column)]);
+                let expected = |row: usize, x: &[f32]| (0..rank).map(|column| entry(row, column) * f64::from(x[column])).sum::<f64>();
+                let (mut symmetric, mut twice, mut outside) = (Aligned::zeros(stride), Aligned::zeros(stride), Aligned::zeros(stride));
+                isa.symmetric(&matrix, rank, &x, &mut symmetric);
+                isa.twice(&panel, n, rank, &x, &mut twice);
+                isa.outside(&matrix, rank, &keep, &kept, &mut outside);
+                for row in 0..rank {
+                    let size = (0..rank).map(|column| entry(row, column).abs()).sum::<f64>() + 1.0;
+                    let near = |actual: f32, expected: f64| (f64::from(actual) - expected).abs() < 1e-5 * size;
+                    assert!(near(symmetric[row], expected(row, &x)), "{isa:?}, rank {rank}, row {row}");
+                    assert!(near(twice[row], expected(row, &x)), "{isa:?}, rank {rank}, row {row}");
+                    assert!(keep[row] != 0.0 || near(outside[row], expected(row, &kept)), "{isa:?}, rank {rank}, row {row}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn restricted_equations_have_zeros_outside() {
+    for isa in Isa::available() {
+        for rank in RANKS {
+            let stride = stride_of(rank);
+            let Sums { matrix, .. } = sums(isa, rank, None, 20);
+            let mut keep = Aligned::zeros(stride);
+            (0..rank).filter(|place| place % 3 != 0).for_each(|place| keep[place] = 1.0);
+            let mut restricted = Aligned::zeros(stride * stride);
+            isa.restrict(&matrix, rank, &keep, &mut restricted);
+            for row in 0..rank {
+                for column in row..rank {
+                    let is_kept = keep[row] * keep[column] != 0.0;
+                    let outside = if row == column { 1.0 } else { 0.0 };
+                    let expected = if is_kept { matrix[row * stride + column] } else { outside };
+                    assert_eq!(restricted[row * stride + column], expected, "{isa:?}, rank {rank}, {row} {column}");
+                }
+            }
         }
     }
 }
