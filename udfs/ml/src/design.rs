@@ -431,8 +431,12 @@ mod tests {
     fn there_is_no_design_without_rows_or_information() {
         let learn = |columns| DesignSpec::learn(&frame(columns), OPTIONS);
         assert_eq!(learn(vec![Column::Numeric(vec![])]), Err(LearnError::Empty));
-        let constants =
-            vec![Column::Numeric(vec![3.0, f64::NAN]), Column::Numeric(vec![f64::NAN; 2]), categorical(&[4, 4], 5), categorical(&[MISSING; 2], 0)];
+        let constants = vec![
+            Column::Numeric(vec![3.0, f64::NAN]),
+            Column::Numeric(vec![f64::NAN; 2]),
+            categorical(&[4, 4], 5),
+            categorical(&[MISSING; 2], 0),
+        ];
         assert_eq!(learn(constants), Err(LearnError::NoFeature));
         assert!(matches!(learn(vec![Column::Numeric(vec![1e300, -1e300])]), Err(LearnError::Diverged { .. })));
         assert!(matches!(learn(vec![categorical(&(0..9000).collect::<Vec<_>>(), 9000)]), Err(LearnError::Parameter { .. })));
@@ -453,11 +457,13 @@ mod tests {
 
     #[test]
     fn categories_become_blocks_behind_the_numbers() {
-        let columns = vec![categorical(&[1, 0, 1, MISSING, 3], 5), Column::Numeric(vec![1.0, 2.0, 3.0, 4.0, 5.0]), categorical(&[0, 1, 0, 1, 0], 2)];
+        let columns =
+            vec![categorical(&[1, 0, 1, MISSING, 3], 5), Column::Numeric(vec![1.0, 2.0, 3.0, 4.0, 5.0]), categorical(&[0, 1, 0, 1, 0], 2)];
         let all = DesignSpec::learn(&frame(columns.clone()), OPTIONS).unwrap();
         let categories: Vec<(u32, Category)> = all.terms().iter().map(|term| (term.feature, term.category)).collect();
         let code = Category::Code;
-        let expected = [(1, Category::Number), (0, code(0)), (0, code(1)), (0, code(3)), (0, Category::Missing), (2, code(0)), (2, code(1))];
+        let expected =
+            [(1, Category::Number), (0, code(0)), (0, code(1)), (0, code(3)), (0, Category::Missing), (2, code(0)), (2, code(1))];
         assert_eq!(categories, expected);
         // Unseen codes (2, and 7 of a larger dictionary) are all zeros.
         let rows = frame(vec![categorical(&[2, 7, MISSING], 8), Column::Numeric(vec![0.5; 3]), categorical(&[1, MISSING, 0], 2)]);

@@ -13,8 +13,8 @@ mod chunks; //      sums over rows on several threads, the same bits on any numb
 pub mod design; //  features as columns of numbers: imputed, standardised, one-hot
 pub mod tree; //    random forests and gradient boosting over histograms
 pub mod linear; //  models linear in their features
-//pub mod cluster; // groups of rows that are near each other
-//pub mod pca; //     the directions in which rows differ most
-//pub mod bayes; //   classes by the distributions of single features
+pub mod cluster; // groups of rows that are near each other
+pub mod pca; //     the directions in which rows differ most
+pub mod bayes; //   classes by the distributions of single features
 pub mod split; //   held-out rows for evaluation
 pub mod metrics; // how far predictions are from the truth

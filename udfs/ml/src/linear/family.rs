@@ -72,9 +72,10 @@ impl Family {
             Self::GammaInverse => Loss { value: f64::INFINITY, descent: 0.0, curvature: 0.0 },
             Self::Binomial => {
                 let mean = logistic(score);
-                // ln(1 + e^score) without overflow.
-                let softplus = score.max(0.0) + (-score.abs()).exp().ln_1p();
-                let value = softplus - target * score + x_ln_x(target) + x_ln_x(1.0 - target);
+                // ln(1 + e^±score) without overflow; its small one keeps its digits.
+                let small = (-score.abs()).exp().ln_1p();
+                let (yes, no) = (small + (-score).max(0.0), small + score.max(0.0));
+                let value = target * yes + (1.0 - target) * no + x_ln_x(target) + x_ln_x(1.0 - target);
                 Loss { value, descent: target - mean, curvature: mean * logistic(-score) }
             }
         }
@@ -135,7 +136,9 @@ mod tests {
 
     #[test]
     fn targets_outside_the_range_are_refused() {
-        let check = |family: Family, value: f64| assert!(matches!(family.check(3, value), Err(LearnError::Value { row: 3, .. })), "{family:?} {value}");
+        let check = |family: Family, value: f64| {
+            assert!(matches!(family.check(3, value), Err(LearnError::Value { row: 3, .. })), "{family:?} {value}")
+        };
         FAMILIES.iter().for_each(|family| check(*family, f64::NAN));
         check(Family::Gaussian, f64::INFINITY);
         check(Family::Poisson, -0.1);
@@ -150,7 +153,8 @@ mod tests {
         for family in FAMILIES {
             for (target, score) in [(0.3, 0.8), (0.9, 0.2), (0.5, 2.0)] {
                 let step = 1e-5;
-                let (below, here, above) = (family.loss(target, score - step), family.loss(target, score), family.loss(target, score + step));
+                let (below, here, above) =
+                    (family.loss(target, score - step), family.loss(target, score), family.loss(target, score + step));
                 let slope = (above.value - below.value) / (2.0 * step);
                 assert!((here.descent + slope).abs() < 1e-8, "{family:?} at {score}: {} and {slope}", here.descent);
                 assert!((family.mean(family.score(target)) - target).abs() < 1e-12);

@@ -37,6 +37,10 @@ pub(crate) struct Minimum {
 const HALVINGS_MAX: usize = 30;
 /// A score that still moves by this much when the loss stands still runs away to infinity.
 const RUNAWAY_MOVE: f64 = 0.1;
+/// The loss stands still when a step lowers it by less than this share of the loss at the start.
+const RUNAWAY_DECREMENT: f64 = 1e-5;
+/// Steps of that kind in a row after which there is no doubt: the scores have moved by 15 for nothing.
+const RUNAWAY_STEPS: usize = 15;
 
 impl Irls<'_> {
     /// Minimises the penalised loss from a score of `intercept` everywhere.
@@ -52,6 +56,9 @@ impl Irls<'_> {
         let (mut intercept, mut coefficients) = (start, vec![0.0; n]);
         let mut gram = self.sums(intercept, &coefficients, control)?;
         let mut objective = gram.loss;
+        let start_objective = objective;
+        let is_free = self.penalty.l2.contains(&0.0) && self.family.can_separate();
+        let mut runaway_steps = 0;
         if !objective.is_finite() {
             return Err(LearnError::Diverged { what: "the loss of the intercept alone is not finite" });
         }
@@ -82,18 +89,26 @@ impl Irls<'_> {
                 gram = next;
             }
             (control.progress)(Progress { iteration, max_iterations: self.max_iterations, loss: Some(gram.loss) });
-            if is_last {
-                let is_free = self.penalty.l2.contains(&0.0);
-                if is_free && self.family.can_separate() && self.largest_move(intercept_step, &step, control)? > RUNAWAY_MOVE {
-                    return Err(LearnError::Diverged { what: "the features separate the targets, so that no finite coefficients fit best; l2_reg helps" });
+            let is_flat = is_last || decrement <= RUNAWAY_DECREMENT * start_objective;
+            if is_free && is_flat && size == 1.0 && self.largest_move(intercept_step, &step, control)? > RUNAWAY_MOVE {
+                runaway_steps += 1;
+                if is_last || runaway_steps == RUNAWAY_STEPS {
+                    let what = "the features separate the targets, so that no finite coefficients fit best; l2_reg helps";
+                    return Err(LearnError::Diverged { what });
                 }
+            } else {
+                runaway_steps = 0;
+            }
+            if is_last {
                 let (loss, curvature) = (gram.loss, gram.weight);
                 let equations = gram.normal_equations(self.fit_intercept);
                 let factors = equations.factor(&self.penalty.l2, control)?;
                 return Ok(Minimum { intercept, coefficients, iterations: iteration, loss, equations, factors, curvature });
             }
         }
-        Err(LearnError::Diverged { what: "the loss still falls after max_iterations steps; l2_reg helps when the features separate the targets" })
+        Err(LearnError::Diverged {
+            what: "the loss still falls after max_iterations steps; l2_reg helps when the features separate the targets",
+        })
     }
 
     /// Halves a step until the penalised loss does not rise; `None` when the last step no longer lowers it.

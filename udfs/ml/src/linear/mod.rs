@@ -10,6 +10,7 @@ mod gram; //               sums of squares over rows
 pub(crate) mod cholesky; // solves the normal equations, singular ones too
 mod coordinate_descent; // elastic net
 mod irls; //               iteratively reweighted least squares
+pub(crate) mod eigen; //    eigenvectors, for principal components
 mod softmax; //            L-BFGS for more than two classes
 mod distribution; //       p-values
 mod model; //              what a fit leaves behind
@@ -17,8 +18,9 @@ mod regression; //         least squares, ridge, elastic net
 mod glm; //                poisson, gamma, binomial
 mod logistic; //           classes
 #[cfg(test)]
-mod tests;
-//REF
+pub(crate) mod tests;
+#[cfg(test)]
+pub(crate) mod reference_tests;
 
 pub use family::Family;
 pub use glm::GeneralisedLinearRegression;

@@ -114,9 +114,8 @@ impl LinearModel {
         };
         let intercept = line(None, self.intercept, errors.map(|errors| errors.intercept));
         let terms = self.design.terms().into_iter().zip(&self.coefficients).enumerate();
-        let coefficient = |(place, (term, estimate)): (usize, (Term, &f64))| {
-            line(Some(term), *estimate, errors.map(|errors| errors.coefficients[place]))
-        };
+        let coefficient =
+            |(place, (term, estimate)): (usize, (Term, &f64))| line(Some(term), *estimate, errors.map(|errors| errors.coefficients[place]));
         std::iter::once(intercept).chain(terms.map(coefficient)).collect()
     }
 

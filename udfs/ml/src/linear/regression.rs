@@ -87,9 +87,7 @@ impl LinearRegression {
         let freedom = training.n_rows as f64 - rank as f64 - f64::from(u8::from(self.fit_intercept));
         let dispersion = (freedom > 0.0).then(|| deviance / freedom);
         let standard_errors = match dispersion.filter(|_| self.regularisation.is_none()) {
-            Some(dispersion) => {
-                training.standard_errors(&equations, &factors, gram.weight, self.fit_intercept, dispersion, Some(freedom))
-            }
+            Some(dispersion) => training.standard_errors(&equations, &factors, gram.weight, self.fit_intercept, dispersion, Some(freedom)),
             None => None,
         };
         (control.progress)(Progress { iteration: iterations, max_iterations: iterations, loss: Some(deviance / 2.0) });

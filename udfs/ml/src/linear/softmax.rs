@@ -76,7 +76,9 @@ impl Softmax<'_> {
                 return Err(LearnError::Diverged { what: "the loss is not finite" });
             }
             if self.penalty.l2.contains(&0.0) && loss <= SEPARATED_SHARE * start_loss {
-                return Err(LearnError::Diverged { what: "the features separate the classes, so that no finite coefficients fit best; l2_reg helps" });
+                return Err(LearnError::Diverged {
+                    what: "the features separate the classes, so that no finite coefficients fit best; l2_reg helps",
+                });
             }
             if decrement <= self.tolerance * loss {
                 return self.minimum(&point, iteration, bound.factors.rank(), control);
@@ -115,7 +117,9 @@ impl Softmax<'_> {
             (point, loss, gradient) = (next, next_loss, next_gradient);
             (control.progress)(Progress { iteration, max_iterations: self.max_iterations, loss: Some(loss) });
         }
-        Err(LearnError::Diverged { what: "the loss still falls after max_iterations steps; l2_reg helps when the features separate the classes" })
+        Err(LearnError::Diverged {
+            what: "the loss still falls after max_iterations steps; l2_reg helps when the features separate the classes",
+        })
     }
 
     fn minimum(&self, point: &[f64], iterations: usize, rank: usize, control: &Control) -> Result<SoftmaxMinimum, LearnError> {
@@ -204,7 +208,11 @@ impl Softmax<'_> {
         let (mut loss, mut gradient, _) = chunks::fold(self.training.design.n_rows(), point.len(), control, start, step, merge)?;
         for (gradient, class) in gradient.chunks_exact_mut(stride).zip(point.chunks_exact(stride)) {
             loss += self.penalty.half_squares(&class[..n]);
-            gradient.iter_mut().zip(&class[..n]).zip(&self.penalty.l2).for_each(|((gradient, coefficient), l2)| *gradient += l2 * coefficient);
+            gradient
+                .iter_mut()
+                .zip(&class[..n])
+                .zip(&self.penalty.l2)
+                .for_each(|((gradient, coefficient), l2)| *gradient += l2 * coefficient);
             // Nobody may walk along the place of all-zero blocks, nor along a fixed intercept.
             gradient[n] = 0.0;
             if !self.fit_intercept {

@@ -96,7 +96,13 @@ fn bad_input_is_refused_by_all() {
 fn a_planted_pattern_is_recovered_from_features_of_any_scale() {
     for (name, learner) in LEARNERS {
         let (frame, scores) = cars(3_000, 1);
-        let tolerance = if name == "elastic net" { 0.01 } else if name == "ridge" { 1e-3 } else { 1e-7 };
+        let tolerance = if name == "elastic net" {
+            0.01
+        } else if name == "ridge" {
+            1e-3
+        } else {
+            1e-7
+        };
         for (predicted, score) in learner(&frame, &scores, None, &control(1), &frame).unwrap().iter().zip(&scores) {
             assert!((predicted - score).abs() < tolerance, "{name}: {predicted}, not {score}");
         }
@@ -154,7 +160,13 @@ fn dependent_columns_constants_and_missing_values_give_finite_models() {
         columns.push(columns[1].clone());
         columns.push(Column::Numeric(vec![7.0; 2_000]));
         let doubled = Frame::new(2_000, columns.clone()).unwrap();
-        let tolerance = if name == "elastic net" { 0.01 } else if name == "ridge" { 1e-3 } else { 1e-6 };
+        let tolerance = if name == "elastic net" {
+            0.01
+        } else if name == "ridge" {
+            1e-3
+        } else {
+            1e-6
+        };
         let predicted = learner(&doubled, &scores, None, &control(1), &doubled).unwrap();
         assert!(predicted.iter().zip(&scores).all(|(predicted, score)| (predicted - score).abs() < tolerance), "{name}");
         // Missing numbers become the mean, unknown and missing categories none.
@@ -201,7 +213,8 @@ fn runaway_coefficients_are_an_error_and_a_penalty_helps() {
     // A category whose counts are all zero wants a score of minus infinity.
     let codes: Vec<u32> = (0..60).map(|row| row % 3).collect();
     let frame = Frame::new(60, vec![Column::Categorical { codes: codes.clone(), n_categories: 3 }]).unwrap();
-    let counts: Vec<f64> = codes.iter().enumerate().map(|(row, code)| if *code == 2 { 0.0 } else { f64::from(*code) + (row % 4) as f64 }).collect();
+    let counts: Vec<f64> =
+        codes.iter().enumerate().map(|(row, code)| if *code == 2 { 0.0 } else { f64::from(*code) + (row % 4) as f64 }).collect();
     let mut poisson = GeneralisedLinearRegression::of(Family::Poisson);
     assert!(matches!(poisson.fit(&frame, &counts, None, None, &control(1)), Err(LearnError::Diverged { .. })));
     poisson.regularisation = Regularisation::ridge(1.0);
