@@ -21,6 +21,8 @@ mod logistic; //           classes
 pub(crate) mod tests;
 #[cfg(test)]
 pub(crate) mod reference_tests;
+#[cfg(test)]
+mod real_data_tests;
 
 pub use family::Family;
 pub use glm::GeneralisedLinearRegression;
