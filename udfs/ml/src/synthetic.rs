@@ -428,7 +428,7 @@ mod tests {
         // 5 of 40 items are drawn one by one; as 5 of 39 they would be drawn by keys. Compare over many users.
         let (n_items, n_users, count) = (40, 20_000u32, 5);
         let mut sampler = ItemSampler::new(n_items, 1.0, 7);
-        let taste = |item: u32| if item % 2 == 0 { 0.9 } else { 0.2 };
+        let taste = |item: u32| if item.is_multiple_of(2) { 0.9 } else { 0.2 };
         let (mut one_by_one, mut by_keys) = (Vec::new(), Vec::new());
         for user in 0..n_users {
             sampler.draw(user, count, 7, taste, &mut one_by_one);
