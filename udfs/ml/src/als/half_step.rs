@@ -1,27 +1,28 @@
 //! Half an iteration: all rows of one side from the fixed factors of the other, on several threads.
 
-use super::cholesky::Cholesky;
-use super::nonnegative::NonNegative;
-use super::{AlsError, AlsParams, Csr, Factors, LambdaScale, NormalEquations, Side};
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use super::equations::{Others, RowRatings};
+use super::kernel::Isa;
+use super::row_solver::{Outcome, RowSolver};
+use super::{AlsError, AlsParams, Control, Csr, Factors, Side};
 use std::sync::{Mutex, PoisonError};
 
-/// Work handed to a thread at once, in multiply-adds: some 0.2 ms.
-const BATCH_WORK: usize = 500_000;
+/// Work handed to a thread at once, in multiply-adds: some 50 µs.
+const BATCH_WORK: usize = 2_000_000;
+/// Neighbours of the next row to fetch early.
+const NEXT_ROW: usize = 16;
 
 /// Ratings of one side, and the order in which its rows are solved: heaviest first, so that no thread
 /// starts a long row when the others are done.
 #[derive(Debug)]
-pub struct Rows {
+pub struct Rows<'a> {
     side: Side,
-    ratings: Csr,
+    ratings: &'a Csr,
     heaviest_first: Vec<u32>,
 }
 
-impl Rows {
+impl<'a> Rows<'a> {
     /// The rows of `ratings`, which are users or items.
-    pub fn new(side: Side, ratings: Csr) -> Self {
+    pub fn new(side: Side, ratings: &'a Csr) -> Self {
         let mut heaviest_first: Vec<u32> = (0..ratings.n_rows() as u32).collect();
         heaviest_first.sort_by_key(|row| std::cmp::Reverse(ratings.row_len(*row as usize)));
         Self { side, ratings, heaviest_first }
@@ -29,10 +30,8 @@ impl Rows {
 
     /// Solves every row in place.
     ///
-    /// For a row with `n` ratings `r` on `Q` (n × rank) it solves `(QᵀQ + λ·n·I) x = Qᵀr`
-    /// ([`LambdaScale::Rating`]) or `(QᵀQ + λ·I) x = Qᵀr` ([`LambdaScale::Row`]). A row without ratings
-    /// becomes zero; callers decide what a cold start means. Each row is one thread's work from start to
-    /// end, so the result does not depend on how many there are.
+    /// A row without ratings becomes zero; callers decide what a cold start means. Each row is one thread's work
+    /// from start to end, so the result does not depend on how many there are.
     ///
     /// # Errors
     /// [`AlsError::Cancelled`], or [`AlsError::Unsolvable`] with the row.
@@ -41,25 +40,25 @@ impl Rows {
     /// O(ratings·rank² + rows·rank³) time, rank² scratch per thread.
     pub fn solve(
         &self,
-        others: &Factors,
+        others: &Others<'_>,
         params: &AlsParams,
-        threads: NonZeroUsize,
-        cancel: &AtomicBool,
+        isa: Isa,
+        control: &Control<'_>,
         factors: &mut Factors,
     ) -> Result<(), AlsError> {
         let mut slots: Vec<Option<&mut [f32]>> = factors.rows_mut().map(Some).collect();
         // Popped from the end.
         let queue: Vec<(u32, &mut [f32])> =
             self.heaviest_first.iter().rev().filter_map(|row| slots[*row as usize].take().map(|slot| (*row, slot))).collect();
-        let work = Work { rows: self, others, params, cancel, queue: Mutex::new(queue), failed: Mutex::new(None) };
+        let work = Work { rows: self, others, params, isa, control, queue: Mutex::new(queue), failed: Mutex::new(None) };
         std::thread::scope(|scope| {
-            for _ in 1..threads.get() {
+            for _ in 1..control.threads.get() {
                 scope.spawn(|| work.run());
             }
             work.run();
         });
         match work.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            _ if cancel.load(Ordering::Relaxed) => Err(AlsError::Cancelled),
+            _ if control.is_cancelled() => Err(AlsError::Cancelled),
             Some(row) => Err(AlsError::Unsolvable { side: self.side, row }),
             None => Ok(()),
         }
@@ -68,10 +67,11 @@ impl Rows {
 
 /// What the threads share.
 struct Work<'a> {
-    rows: &'a Rows,
-    others: &'a Factors,
+    rows: &'a Rows<'a>,
+    others: &'a Others<'a>,
     params: &'a AlsParams,
-    cancel: &'a AtomicBool,
+    isa: Isa,
+    control: &'a Control<'a>,
     queue: Mutex<Vec<(u32, &'a mut [f32])>>,
     /// The smallest row without a solution.
     failed: Mutex<Option<u32>>,
@@ -80,20 +80,26 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     /// Takes batches until none is left.
     fn run(&self) {
-        let rank = self.others.rank();
-        let mut equations = NormalEquations::new(rank);
-        let mut solver = RowSolver::new(self.params, rank);
+        let mut solver = RowSolver::new(self.params, self.isa);
         loop {
-            let batch = self.take();
-            if batch.is_empty() {
+            let mut batch = self.take().into_iter().peekable();
+            if batch.peek().is_none() {
                 return;
             }
-            for (row, slot) in batch {
-                if !self.solve_row(row, &mut equations, &mut solver, slot) {
-                    let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    *failed = Some(failed.map_or(row, |other: u32| other.min(row)));
+            while let Some((row, slot)) = batch.next() {
+                let (neighbours, values) = self.rows.ratings.row(row as usize);
+                let next = batch.peek().map_or(&[][..], |(row, _)| self.rows.ratings.row(*row as usize).0);
+                let ratings = RowRatings { neighbours, values, next: &next[..next.len().min(NEXT_ROW)] };
+                match solver.solve(self.others, &ratings, || !self.control.is_cancelled(), slot) {
+                    Outcome::Solved => {}
+                    // The caller throws all of it away.
+                    Outcome::Stopped => return,
+                    Outcome::Unsolvable => {
+                        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        *failed = Some(failed.map_or(row, |other: u32| other.min(row)));
+                    }
                 }
-                if self.cancel.load(Ordering::Relaxed) {
+                if self.control.is_cancelled() {
                     return;
                 }
             }
@@ -102,52 +108,16 @@ impl<'a> Work<'a> {
 
     /// The next rows, worth [`BATCH_WORK`] together.
     fn take(&self) -> Vec<(u32, &'a mut [f32])> {
-        let rank = self.others.rank();
+        let rank = self.params.rank;
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = Vec::new();
         let mut work = 0usize;
         while work < BATCH_WORK
             && let Some((row, slot)) = queue.pop()
         {
-            work += (self.rows.ratings.row_len(row as usize) + rank) * rank * rank / 2 + 1;
+            work += (self.rows.ratings.row_len(row as usize) + rank / 3) * rank * rank / 2 + 1;
             batch.push((row, slot));
         }
         batch
-    }
-
-    fn solve_row(&self, row: u32, equations: &mut NormalEquations, solver: &mut RowSolver, slot: &mut [f32]) -> bool {
-        let (neighbours, ratings) = self.rows.ratings.row(row as usize);
-        if neighbours.is_empty() {
-            slot.fill(0.0);
-            return true;
-        }
-        if !equations.gather(self.others, neighbours, ratings, || !self.cancel.load(Ordering::Relaxed)) {
-            return true; // Cancelled: the caller throws all of it away.
-        }
-        let scale = match self.params.lambda_scale {
-            LambdaScale::Rating => neighbours.len() as f64,
-            LambdaScale::Row => 1.0,
-        };
-        equations.add_diagonal((self.params.lambda * scale) as f32);
-        solver.solve(equations, slot)
-    }
-}
-
-/// How one row's equations are solved.
-enum RowSolver {
-    Cholesky(Cholesky),
-    NonNegative(NonNegative),
-}
-
-impl RowSolver {
-    fn new(params: &AlsParams, rank: usize) -> Self {
-        if params.nonnegative { Self::NonNegative(NonNegative::new(rank)) } else { Self::Cholesky(Cholesky::new(rank)) }
-    }
-
-    fn solve(&mut self, equations: &NormalEquations, x: &mut [f32]) -> bool {
-        match self {
-            Self::Cholesky(cholesky) => cholesky.solve(equations, x),
-            Self::NonNegative(nonnegative) => nonnegative.solve(equations, x),
-        }
     }
 }

@@ -9,10 +9,14 @@
 
 mod cholesky;
 mod csr;
+mod descent;
+mod equations;
 mod factors;
 mod half_step;
+mod kernel;
 mod nonnegative;
-mod normal;
+mod params;
+mod row_solver;
 
 #[cfg(test)]
 mod movielens_tests;
@@ -20,40 +24,15 @@ mod movielens_tests;
 mod tests;
 
 pub use csr::Csr;
+pub use equations::Gram;
 pub use factors::{Factors, dot};
+pub use params::{AlsParams, Feedback, LambdaScale};
 
 pub use crate::control::{Control, Progress};
 
+use equations::Others;
 use half_step::Rows;
-use normal::NormalEquations;
-
-/// What to train. The defaults are Spark's.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AlsParams {
-    /// Factors per user and item.
-    pub rank: usize,
-    pub lambda: f64,
-    pub lambda_scale: LambdaScale,
-    pub max_iterations: usize,
-    /// Keep all factors at or above 0.
-    pub nonnegative: bool,
-    pub seed: u64,
-}
-
-impl Default for AlsParams {
-    fn default() -> Self {
-        Self { rank: 10, lambda: 0.1, lambda_scale: LambdaScale::Rating, max_iterations: 10, nonnegative: false, seed: 42 }
-    }
-}
-
-/// What lambda is multiplied by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LambdaScale {
-    /// By the number of ratings of the row, as Spark's `regParam`: the ALS-WR of the paper.
-    Rating,
-    /// By nothing, as BigQuery's `L2_REG`.
-    Row,
-}
+use kernel::Isa;
 
 /// Users or items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,17 +96,18 @@ impl AlsModel {
 /// # Source
 /// Zhou et al. 2008, *Large-scale Parallel Collaborative Filtering for the Netflix Prize*, §3.1 (λ weighted by `n`).
 pub fn train(ratings: &Csr, params: &AlsParams, control: &Control<'_>) -> Result<AlsModel, AlsError> {
-    check(params)?;
+    params.check()?;
     if ratings.n_ratings() == 0 {
         return Err(AlsError::Empty);
     }
-    let by_user = Rows::new(Side::User, ratings.clone());
-    let by_item = Rows::new(Side::Item, ratings.transpose());
+    let isa = Isa::detect();
+    let transposed = ratings.transpose();
+    let (by_user, by_item) = (Rows::new(Side::User, ratings), Rows::new(Side::Item, &transposed));
     let mut users = Factors::random(ratings.n_rows(), params.rank, params.seed, params.nonnegative);
     let mut items = Factors::zeros(ratings.n_columns(), params.rank);
     for iteration in 1..=params.max_iterations {
-        by_item.solve(&users, params, control.threads, control.cancel, &mut items)?;
-        by_user.solve(&items, params, control.threads, control.cancel, &mut users)?;
+        half_step(&by_item, &users, params, isa, control, &mut items)?;
+        half_step(&by_user, &items, params, isa, control, &mut users)?;
         (control.progress)(Progress { iteration, max_iterations: params.max_iterations, loss: None });
         if control.is_cancelled() {
             return Err(AlsError::Cancelled);
@@ -136,16 +116,15 @@ pub fn train(ratings: &Csr, params: &AlsParams, control: &Control<'_>) -> Result
     Ok(AlsModel { users, items })
 }
 
-fn check(params: &AlsParams) -> Result<(), AlsError> {
-    let wrong = |name, value: String, range| Err(AlsError::Parameter { name, value, range });
-    if !(1..=1024).contains(&params.rank) {
-        return wrong("rank", params.rank.to_string(), "from 1 to 1024");
-    }
-    if params.max_iterations == 0 {
-        return wrong("max_iterations", "0".into(), "at least 1");
-    }
-    if !(params.lambda >= 0.0 && params.lambda <= 1e6) {
-        return wrong("lambda", params.lambda.to_string(), "from 0 to 1000000");
-    }
-    Ok(())
+fn half_step(
+    rows: &Rows<'_>,
+    others: &Factors,
+    params: &AlsParams,
+    isa: Isa,
+    control: &Control<'_>,
+    factors: &mut Factors,
+) -> Result<(), AlsError> {
+    let gram = matches!(params.feedback, Feedback::Implicit { .. }).then(|| Gram::with_isa(others, isa));
+    let others = Others { rows: kernel::Rows { data: others.as_slice(), rank: others.rank() }, gram: gram.as_ref() };
+    rows.solve(&others, params, isa, control, factors)
 }

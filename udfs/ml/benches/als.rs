@@ -1,0 +1,176 @@
+//! How fast factors are trained, against the arithmetic that this machine can do.
+//!
+//! First a table: CPU seconds per iteration at the shape of MovieLens-1M (and 20M with `WEIR_BENCH_20M=1`), the
+//! useful GFLOP/s, and their share of the measured peak of fused multiply-adds. Then criterion's statistics.
+#![allow(unsafe_code)] // The clock of the process and the peak of the machine.
+
+use criterion::{Criterion, criterion_group};
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use weir_ml::als::{AlsParams, Control, Csr, Feedback, train};
+use weir_ml::random::Stream;
+
+static NO_CANCEL: AtomicBool = AtomicBool::new(false);
+
+fn control(threads: usize) -> Control<'static> {
+    Control { threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN), cancel: &NO_CANCEL, progress: &|_| {} }
+}
+
+/// CPU time of all threads of the process.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn cpu_seconds<T>(work: impl FnOnce() -> T) -> (f64, f64, T) {
+    let (cpu, wall) = (cpu_time(), Instant::now());
+    let result = work();
+    ((cpu_time() - cpu).as_secs_f64(), wall.elapsed().as_secs_f64(), result)
+}
+
+/// Fused multiply-adds of one core, in GFLOP/s: 16 independent sums, nothing from memory; the best of 20 times 5 ms.
+fn peak_gflops() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+
+        #[target_feature(enable = "avx512f")]
+        fn avx512(rounds: usize) -> f64 {
+            let mut sums = [_mm512_set1_ps(1.0); 16];
+            let factor = _mm512_set1_ps(black_box(0.999));
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = _mm512_fmadd_ps(*sum, factor, factor);
+                }
+            }
+            black_box(sums);
+            (rounds * 16 * 16 * 2) as f64
+        }
+
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(rounds: usize) -> f64 {
+            let mut sums = [_mm256_set1_ps(1.0); 12];
+            let factor = _mm256_set1_ps(black_box(0.999));
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = _mm256_fmadd_ps(*sum, factor, factor);
+                }
+            }
+            black_box(sums);
+            (rounds * 12 * 8 * 2) as f64
+        }
+
+        let best = |run: &dyn Fn(usize) -> f64| {
+            (0..20).map(|_| cpu_seconds(|| run(1_000_000))).map(|(cpu, _, flops)| flops / cpu / 1e9).fold(0.0, f64::max)
+        };
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the instructions are there.
+            return best(&|rounds| unsafe { avx512(rounds) });
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the instructions are there.
+            return best(&|rounds| unsafe { avx2(rounds) });
+        }
+    }
+    f64::NAN
+}
+
+/// Distinct (user, item) pairs whose users and items follow Zipf's law, rated 1 to 5.
+fn zipf(n_users: usize, n_items: usize, n_ratings: usize, exponent: f64, seed: u64) -> Csr {
+    let weights = |n: usize| -> Vec<f64> {
+        let mut sum = 0.0;
+        (1..=n)
+            .map(|place| {
+                sum += (place as f64 + 10.0).powf(-exponent);
+                sum
+            })
+            .collect()
+    };
+    let (user_sums, item_sums) = (weights(n_users), weights(n_items));
+    let mut stream = Stream::new(seed, 0);
+    let draw = |sums: &[f64], stream: &mut Stream| {
+        let wanted = stream.uniform() * sums[sums.len() - 1];
+        sums.partition_point(|sum| *sum <= wanted).min(sums.len() - 1) as u32
+    };
+    let mut keys: Vec<u64> = Vec::with_capacity(n_ratings * 2);
+    while keys.len() < n_ratings {
+        for _ in keys.len()..n_ratings * 11 / 10 {
+            keys.push(u64::from(draw(&user_sums, &mut stream)) << 32 | u64::from(draw(&item_sums, &mut stream)));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+    }
+    // Too many: leave some out, evenly.
+    let n = keys.len();
+    let keys: Vec<u64> = (0..n_ratings).map(|place| keys[place * n / n_ratings]).collect();
+    let users: Vec<u32> = keys.iter().map(|key| (key >> 32) as u32).collect();
+    let items: Vec<u32> = keys.iter().map(|key| *key as u32).collect();
+    let values: Vec<f32> = (0..n_ratings).map(|place| 1.0 + (Stream::new(seed, place as u64 + 1).next_u64() % 5) as f32).collect();
+    Csr::new(n_users, n_items, &users, &items, &values).expect("the generator makes valid ratings")
+}
+
+/// The floating-point operations of one iteration that no exact method can avoid: for each rating, twice, half the
+/// outer product and the right side; for each row, a decomposition and two substitutions.
+fn useful_gflop(ratings: &Csr, rank: usize) -> f64 {
+    let k = rank as f64;
+    let rows = (0..ratings.n_rows()).filter(|row| ratings.row_len(*row) > 0).count() + ratings.n_columns();
+    (2.0 * ratings.n_ratings() as f64 * (k * (k + 1.0) + 2.0 * k) + rows as f64 * (k * k * k / 3.0 + 2.0 * k * k)) / 1e9
+}
+
+fn report(name: &str, ratings: &Csr, params: &AlsParams, threads: usize, peak: f64) {
+    let iterations = params.max_iterations as f64;
+    let (cpu, wall, _) = cpu_seconds(|| train(ratings, params, &control(threads)).expect("the generator makes trainable ratings"));
+    let gflops = useful_gflop(ratings, params.rank) * iterations / cpu;
+    println!(
+        "{name:<28} rank {:>3}  {:.4} CPU-s and {:.4} s per iteration, {gflops:.0} GFLOP/s = {:.0} % of {peak:.0}",
+        params.rank,
+        cpu / iterations,
+        wall / iterations,
+        100.0 * gflops / peak
+    );
+}
+
+fn table() {
+    let peak = peak_gflops();
+    println!("peak of one core: {peak:.0} GFLOP/s (f32, fused multiply-add)");
+    let ratings = zipf(6_040, 3_706, 1_000_000, 0.8, 1);
+    let base = AlsParams { rank: 64, lambda: 0.06, max_iterations: 10, ..Default::default() };
+    for threads in [1, 2] {
+        report(&format!("1M explicit, {threads} thread(s)"), &ratings, &base, threads, peak);
+    }
+    for rank in [10, 16, 32, 128] {
+        report("1M explicit", &ratings, &AlsParams { rank, ..base.clone() }, 1, peak);
+    }
+    report("1M implicit", &ratings, &AlsParams { feedback: Feedback::Implicit { alpha: 1.0 }, ..base.clone() }, 1, peak);
+    report("1M nonnegative", &ratings, &AlsParams { nonnegative: true, ..base.clone() }, 1, peak);
+    if std::env::var_os("WEIR_BENCH_20M").is_some() {
+        let (cpu, wall, ratings) = cpu_seconds(|| zipf(138_493, 26_744, 20_000_000, 0.8, 1));
+        println!("20M ratings made in {cpu:.1} CPU-s, {wall:.1} s");
+        report("20M explicit, 2 threads", &ratings, &base, 2, peak);
+    }
+}
+
+fn statistics(criterion: &mut Criterion) {
+    let ratings = zipf(6_040, 3_706, 1_000_000, 0.8, 1);
+    let params = AlsParams { rank: 64, lambda: 0.06, max_iterations: 1, ..Default::default() };
+    let mut group = criterion.benchmark_group("als");
+    group.sample_size(10);
+    group.bench_function("explicit, 1M shape, rank 64, 1 iteration", |bencher| {
+        bencher.iter(|| train(black_box(&ratings), &params, &control(1)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, statistics);
+
+fn main() {
+    table();
+    if !std::env::args().any(|argument| argument == "--table") {
+        benches();
+        Criterion::default().configure_from_args().final_summary();
+    }
+}

@@ -1,0 +1,158 @@
+//! Cholesky's decomposition `A = UᵀU`, blocks of 8 rows at a time, with the forward substitution in it.
+//!
+//! ```text
+//!          8 rows     rest
+//!        ┌ ◥▪▪▪ │ ▪▪▪▪▪▪▪▪▪ ┐ ── 1. eliminate inside the block; 2. the same to its other lanes
+//!    A = │      │ ▪▪▪▪▪▪▪▪▪ │ ── 3. subtract the outer products of the 8 finished rows, as for the Gram matrix
+//!        └      │   ▪▪▪▪▪▪▪ ┘
+//! ```
+//!
+//! Source: Golub, Van Loan 2013, *Matrix Computations*, §4.2.9 (block Cholesky).
+#![allow(unsafe_code)]
+// The contract of each function is that of the whole: pointers to whole matrices.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::aligned::LANE;
+use super::gram;
+use super::stride_of;
+use super::vector::Vector;
+
+const BLOCK: usize = 8;
+
+/// What the elimination inside a block did, to do it to the other lanes of its rows.
+#[repr(C, align(64))]
+struct Elimination {
+    /// Row `i` loses `factors[k][half + i]` times row `k`.
+    factors: [[f32; LANE]; BLOCK],
+    /// The right side loses `right_factors[k]` times row `k`.
+    right_factors: [f32; BLOCK],
+    /// One over the root of each pivot.
+    scales: [f32; BLOCK],
+}
+
+/// Solves `matrix · x = right`, using both up; false when a pivot is not above its limit or `x` not finite.
+///
+/// # Safety
+/// The machine has the instructions of `V`; the matrix has `stride` rows of whole lanes, the vectors one.
+#[inline(always)]
+pub unsafe fn cholesky<V: Vector>(matrix: &mut [f32], rank: usize, right: &mut [f32], limits: &[f32], x: &mut [f32]) -> bool {
+    let stride = stride_of(rank);
+    let n_rows = rank.next_multiple_of(BLOCK);
+    for row in rank..n_rows {
+        // Rows that nobody asked for: x = 0.
+        matrix[row * stride + row] = 1.0;
+    }
+    let (matrix, right) = (matrix.as_mut_ptr(), right.as_mut_ptr());
+    let mut done = Elimination { factors: [[0.0; LANE]; BLOCK], right_factors: [0.0; BLOCK], scales: [0.0; BLOCK] };
+    let mut is_definite = true;
+    for start in (0..n_rows).step_by(BLOCK) {
+        let limits = &limits[start..start + BLOCK];
+        is_definite &= if start.is_multiple_of(LANE) {
+            eliminate::<V, 0>(matrix, stride, start, right, limits, &mut done)
+        } else {
+            eliminate::<V, BLOCK>(matrix, stride, start, right, limits, &mut done)
+        };
+        let half = start % LANE;
+        for lane in start / LANE + 1..stride / LANE {
+            follow::<V>(matrix.add(start * stride + lane * LANE), stride, right.add(lane * LANE), half, &done);
+        }
+        // The scales are needed again on the way back; the diagonal is not.
+        for (row, scale) in done.scales.iter().enumerate() {
+            *matrix.add((start + row) * stride + start + row) = *scale;
+        }
+        gram::update::<V, true>(matrix.add(start * stride), stride, BLOCK, start + BLOCK, rank, matrix);
+    }
+    x[..stride].fill(0.0);
+    substitute::<V>(matrix, stride, n_rows, right, x.as_mut_ptr());
+    is_definite && x[..stride].iter().all(|value| value.is_finite())
+}
+
+/// Eliminates inside the lane that holds the block's diagonal, which begins at place `HALF` of it.
+#[inline(always)]
+unsafe fn eliminate<V: Vector, const HALF: usize>(
+    matrix: *mut f32,
+    stride: usize,
+    start: usize,
+    right: *mut f32,
+    limits: &[f32],
+    done: &mut Elimination,
+) -> bool {
+    let lane = start - HALF;
+    let first = matrix.add(start * stride + lane);
+    let mut rows = [V::splat(0.0); BLOCK];
+    for (place, row) in rows.iter_mut().enumerate() {
+        *row = V::load(first.add(place * stride));
+    }
+    let mut targets = V::load(right.add(lane));
+    let mut is_definite = true;
+    for k in 0..BLOCK {
+        // The inverse pivot is all that the next pivot waits for: the root is taken beside it.
+        let pivot = rows[k].spread(HALF + k).first();
+        is_definite &= pivot > limits[k];
+        let (inverse, scale) = (1.0 / pivot, 1.0 / pivot.sqrt());
+        let factors = rows[k].mul(V::splat(inverse));
+        let target = targets.spread(HALF + k);
+        let right_factor = target.mul(V::splat(inverse));
+        targets = right_factor.mul_sub_from(rows[k], targets);
+        for i in k + 1..BLOCK {
+            rows[i] = factors.spread(HALF + i).mul_sub_from(rows[k], rows[i]);
+        }
+        factors.store(done.factors[k].as_mut_ptr());
+        done.right_factors[k] = right_factor.first();
+        done.scales[k] = scale;
+        rows[k].mul(V::splat(scale)).store(first.add(k * stride));
+        // Finished: the solution of the forward substitution.
+        *right.add(start + k) = target.first() * scale;
+    }
+    // The places after the block in this lane are not finished.
+    if HALF == 0 {
+        let mut rest = [0f32; LANE];
+        targets.store(rest.as_mut_ptr());
+        std::ptr::copy_nonoverlapping(rest.as_ptr().add(BLOCK), right.add(start + BLOCK), BLOCK);
+    }
+    is_definite
+}
+
+/// Does to another lane of the block's rows, and of the right side, what was done inside the block.
+#[inline(always)]
+unsafe fn follow<V: Vector>(first: *mut f32, stride: usize, right: *mut f32, half: usize, done: &Elimination) {
+    let mut rows = [V::splat(0.0); BLOCK];
+    for (place, row) in rows.iter_mut().enumerate() {
+        *row = V::load(first.add(place * stride));
+    }
+    let mut targets = V::load(right);
+    for k in 0..BLOCK {
+        let factors = done.factors[k].as_ptr().add(half);
+        targets = V::splat(done.right_factors[k]).mul_sub_from(rows[k], targets);
+        for i in k + 1..BLOCK {
+            rows[i] = V::splat(*factors.add(i)).mul_sub_from(rows[k], rows[i]);
+        }
+        rows[k].mul(V::splat(done.scales[k])).store(first.add(k * stride));
+    }
+    targets.store(right);
+}
+
+/// Back substitution `U x = y`; `x` is zero, and the diagonal of `matrix` holds the inverse of that of `U`.
+#[inline(always)]
+unsafe fn substitute<V: Vector>(matrix: *const f32, stride: usize, n_rows: usize, right: *const f32, x: *mut f32) {
+    for start in (0..n_rows).step_by(BLOCK).rev() {
+        let mut rest = [0f32; BLOCK];
+        for (place, rest) in rest.iter_mut().enumerate() {
+            let row = matrix.add((start + place) * stride);
+            let mut sum = V::splat(0.0);
+            // What is not solved yet is zero in `x`.
+            for lane in start / LANE..stride / LANE {
+                sum = V::load(row.add(lane * LANE)).mul_add(V::load(x.add(lane * LANE)), sum);
+            }
+            *rest = *right.add(start + place) - sum.sum();
+        }
+        let block = matrix.add(start * stride + start);
+        for k in (0..BLOCK).rev() {
+            let value = rest[k] * *block.add(k * stride + k);
+            *x.add(start + k) = value;
+            for (i, rest) in rest.iter_mut().enumerate().take(k) {
+                *rest = V::scalar_mul_sub_from(*block.add(i * stride + k), value, *rest);
+            }
+        }
+    }
+}

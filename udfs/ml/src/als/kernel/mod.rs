@@ -1,0 +1,188 @@
+//! The arithmetic of one row, for the instruction sets of this machine.
+//!
+//! Each algorithm is written once, over a [`vector::Vector`] of 16 floats, and compiled for each instruction set:
+//!
+//! ```text
+//! gather.rs    rows of the other side ──► panel              avx512.rs   one register of 16
+//! gram.rs      A += panelᵀ·panel, b += panelᵀ·targets    ×   avx2.rs     two registers of 8
+//! cholesky.rs  A x = b                                       portable.rs an array; the compiler's choice
+//! support.rs   A x = b for some of the unknowns
+//! ```
+//!
+//! All matrices have rows of whole lanes (16 floats, 64 bytes aligned); what is beyond the rank is zero. Of a
+//! symmetric matrix the upper triangle is kept, in whole lanes: its diagonal blocks of 16 x 16 are complete.
+//!
+//! Sums are made in the same order everywhere, so AVX2 and AVX-512 give the same bits; the portable kernels
+//! round products before they add them (where the machine has no fused multiply-add) and differ in the last bits.
+
+mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod cholesky;
+mod gather;
+mod gram;
+mod portable;
+mod support;
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+pub use aligned::{Aligned, LANE};
+pub use gather::Rows;
+
+/// The kernels of one instruction set.
+struct Kernels {
+    gather: unsafe fn(&Rows<'_>, &[u32], &[u32], Option<&[f32]>, &mut [f32]),
+    gram: unsafe fn(&[f32], usize, usize, &mut [f32]),
+    right: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
+    cholesky: unsafe fn(&mut [f32], usize, &mut [f32], &[f32], &mut [f32]) -> bool,
+    restrict: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
+    outside: unsafe fn(&[f32], usize, &[f32], &[f32], &mut [f32]),
+}
+
+/// An instruction set that this machine has: the proof that its kernels may run.
+#[derive(Clone, Copy)]
+pub struct Isa {
+    name: &'static str,
+    kernels: &'static Kernels,
+}
+
+impl std::fmt::Debug for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Isa {
+    /// The best one of this machine; asked once per training.
+    pub fn detect() -> Self {
+        Self::available()[0]
+    }
+
+    /// All of this machine, the best first.
+    pub fn available() -> Vec<Self> {
+        let mut available = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                available.push(Self { name: "avx512", kernels: &avx512::KERNELS });
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                available.push(Self { name: "avx2", kernels: &avx2::KERNELS });
+            }
+        }
+        available.push(Self { name: "portable", kernels: &portable::KERNELS });
+        available
+    }
+
+    /// `avx512`, `avx2` or `portable`.
+    #[cfg(test)]
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+// Each method checks the shapes, so that the kernels behind it stay inside their slices.
+#[allow(unsafe_code)]
+impl Isa {
+    /// Copies the rows `neighbours` into `panel`, each times its weight; begins to fetch the rows `ahead` on the way.
+    pub fn gather(self, rows: &Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
+        assert!(panel.len() >= neighbours.len() * stride_of(rows.rank) && weights.is_none_or(|weights| weights.len() == neighbours.len()));
+        // SAFETY: an `Isa` exists only where the machine has its instructions; the shapes are checked here and in the kernel.
+        unsafe { (self.kernels.gather)(rows, neighbours, ahead, weights, panel) }
+    }
+
+    /// `matrix += panelᵀ·panel` (upper triangle) over the first `depth` rows of the panel.
+    pub fn gram(self, panel: &[f32], depth: usize, rank: usize, matrix: &mut [f32]) {
+        let stride = stride_of(rank);
+        assert!(panel.len() >= depth * stride && matrix.len() >= stride * stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.gram)(panel, depth, rank, matrix) }
+    }
+
+    /// `right += panelᵀ·targets`.
+    pub fn right(self, panel: &[f32], rank: usize, targets: &[f32], right: &mut [f32]) {
+        let stride = stride_of(rank);
+        assert!(panel.len() >= targets.len() * stride && right.len() >= stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.right)(panel, stride, targets, right) }
+    }
+
+    /// Solves `matrix · x = right` in place; false when a pivot is below its limit or the solution not finite.
+    ///
+    /// `limits` has one entry per row. `matrix` and `right` are used up.
+    pub fn cholesky(self, matrix: &mut [f32], rank: usize, right: &mut [f32], limits: &[f32], x: &mut [f32]) -> bool {
+        let stride = stride_of(rank);
+        assert!(matrix.len() >= stride * stride && right.len() >= stride && limits.len() >= stride && x.len() >= stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.cholesky)(matrix, rank, right, limits, x) }
+    }
+
+    /// Copies the equations of the unknowns that `keep` marks with 1; the others (0) get the equation `x = 0`.
+    pub fn restrict(self, matrix: &[f32], rank: usize, keep: &[f32], restricted: &mut [f32]) {
+        let stride = stride_of(rank);
+        assert!(matrix.len() >= stride * stride && restricted.len() >= stride * stride && keep.len() >= stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.restrict)(matrix, rank, keep, restricted) }
+    }
+
+    /// The entries of `matrix · x` where `keep` is 0, for an `x` that is zero there; other entries mean nothing.
+    pub fn outside(self, matrix: &[f32], rank: usize, keep: &[f32], x: &[f32], product: &mut [f32]) {
+        let stride = stride_of(rank);
+        assert!(matrix.len() >= stride * stride && keep.len() >= stride && x.len() >= stride && product.len() >= stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.outside)(matrix, rank, keep, x, product) }
+    }
+}
+
+/// The floats between two rows of a matrix: whole lanes.
+pub fn stride_of(rank: usize) -> usize {
+    rank.next_multiple_of(LANE)
+}
+
+/// The table of kernels compiled for one vector type and its instructions.
+macro_rules! kernels {
+    ($vector:ty $(, $feature:literal)?) => {
+        pub static KERNELS: super::Kernels = super::Kernels { gather, gram, right, cholesky, restrict, outside };
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn gather(rows: &super::Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
+            // SAFETY: this function is called where the instructions exist, and passes the caller's shapes on.
+            unsafe { super::gather::gather::<$vector>(rows, neighbours, ahead, weights, panel) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn gram(panel: &[f32], depth: usize, rank: usize, matrix: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::gram::gram::<$vector>(panel, depth, rank, matrix) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn right(panel: &[f32], stride: usize, targets: &[f32], right: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::gram::right::<$vector>(panel, stride, targets, right) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn cholesky(matrix: &mut [f32], rank: usize, right: &mut [f32], limits: &[f32], x: &mut [f32]) -> bool {
+            // SAFETY: as above.
+            unsafe { super::cholesky::cholesky::<$vector>(matrix, rank, right, limits, x) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn restrict(matrix: &[f32], rank: usize, keep: &[f32], restricted: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::support::restrict::<$vector>(matrix, rank, keep, restricted) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn outside(matrix: &[f32], rank: usize, keep: &[f32], x: &[f32], product: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::support::outside::<$vector>(matrix, rank, keep, x, product) }
+        }
+    };
+}
+use kernels;
