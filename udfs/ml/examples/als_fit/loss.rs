@@ -1,7 +1,6 @@
 //! How well a model foresees the held-out ratings. `tests/bench/als_losses.py` computes the same from exported factors.
 
-use crate::Feedback;
-use weir_ml::als::{AlsModel, Csr, Factors};
+use weir_ml::als::{AlsModel, Csr, Factors, Feedback};
 
 /// What the model is asked about.
 pub struct HeldOut<'a> {

@@ -22,7 +22,7 @@ use options::Options;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use weir_ml::als::{self, AlsModel, AlsParams, Control, Csr, Factors, LambdaScale};
+use weir_ml::als::{self, AlsModel, AlsParams, Control, Csr, Factors, Feedback, LambdaScale};
 use weir_ml::random::Stream;
 use weir_ml::synthetic;
 
@@ -32,15 +32,6 @@ const ZIPF_EXPONENT: f64 = 1.2;
 const HELD_OUT_FRACTION: f64 = 0.1;
 /// Keeps the stream of the split apart from those of the generator.
 const SPLIT: u64 = 0x5711_7000_0000_0001;
-
-/// What is observed.
-#[derive(Clone, Copy)]
-pub enum Feedback {
-    /// Ratings; the rest is unknown.
-    Explicit,
-    /// Confidence 1 + alpha · rating in a preference of 1; the rest is a preference of 0 with confidence 1.
-    Implicit { alpha: f64 },
-}
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -103,7 +94,6 @@ fn write_part<T: npy::Element>(path: &Path, n: usize, values: &[T], is_test: &[b
 /// What to fit, how, and how often.
 struct Fit {
     params: AlsParams,
-    feedback: Feedback,
     threads: NonZeroUsize,
     repeat: u64,
     factors: Option<PathBuf>,
@@ -126,11 +116,11 @@ fn fit(mut options: Options) -> Result<(), String> {
         lambda_scale,
         max_iterations: options.number("iterations", 10)?,
         seed: options.number("seed", 42)?,
+        feedback,
         ..AlsParams::default()
     };
     let job = Fit {
-        params: with_feedback(params, feedback)?,
-        feedback,
+        params,
         threads: options.number("threads", NonZeroUsize::MIN.saturating_add(1))?,
         repeat: options.number("repeat", 5)?,
         factors: options.take("factors").map(PathBuf::from),
@@ -141,14 +131,6 @@ fn fit(mut options: Options) -> Result<(), String> {
     let train = read_part(&directory, "train", (n_users, n_items), offset)?;
     let test = read_part(&directory, "test", (n_users, n_items), offset)?;
     job.run(&train, &HeldOut::new(&train, &test))
-}
-
-/// The kernel's own switch for what is observed.
-fn with_feedback(params: AlsParams, feedback: Feedback) -> Result<AlsParams, String> {
-    match feedback {
-        Feedback::Explicit => Ok(params),
-        Feedback::Implicit { .. } => Err("this build of weir-ml trains on explicit feedback only".to_owned()),
-    }
 }
 
 fn read_part(directory: &Path, part: &str, (n_users, n_items): (u32, u32), offset: f32) -> Result<Csr, String> {
@@ -174,7 +156,7 @@ impl Fit {
             let trained = als::train(train, &params, &Control { threads: self.threads, cancel: &cancel, progress: &|_| {} });
             let (wall, cpu) = clock.stop();
             let model = trained.map_err(|error| error.to_string())?;
-            let loss = held_out.loss(&model, self.feedback);
+            let loss = held_out.loss(&model, self.params.feedback);
             println!("{}", json(&format!("\"run\": {run}"), wall, cpu, loss, flops));
             walls.push(wall);
             cpus.extend(cpu);
