@@ -214,22 +214,36 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Runs the part of a training that takes time on a blocking thread; `work` stops soon after its flag is set.
+/// Training gives way to statements that people wait for: they are answered in milliseconds while it runs.
+/// The threads that a training starts inherit it.
+const NICENESS: i32 = 10;
+
+/// Runs the part of a training that takes time on a thread of its own; `work` stops soon after its flag is set.
 ///
 /// # Errors
-/// Those of `work`, `Cancelled` as soon as `cancel` fires.
-pub(super) async fn run_blocking<T: Send + 'static>(
+/// Those of `work`, `Cancelled` as soon as `cancel` fires, `LimitExceeded` when there is no thread to be had.
+pub(super) async fn run_aside<T: Send + 'static>(
     name: &str,
     cancel: &CancellationToken,
     work: impl FnOnce(Arc<AtomicBool>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let stop = Arc::new(AtomicBool::new(false));
     let _guard = StopOnDrop(Arc::clone(&stop));
-    let work = tokio::task::spawn_blocking(move || work(stop));
+    let (send, done) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("train".into())
+        .spawn(move || {
+            // Of this thread alone. A system that refuses trains with the priority of everything else.
+            let _ = rustix::process::nice(NICENESS);
+            // Nobody waits any more when the statement was cancelled.
+            let _ = send.send(work(stop));
+        })
+        .map_err(|error| Error::new(Code::LimitExceeded, format!("could not start the training of model \"{name}\": {error}")))?;
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(cancelled(name)),
-        done = work => done.map_err(|error| Error::internal(format!("training of model \"{name}\" broke off: {error}")))?,
+        // The sender goes without a word when the thread panics.
+        done = done => done.map_err(|_| Error::internal(format!("training of model \"{name}\" broke off")))?,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{RecommenderModel, Seen, popularity};
 use crate::error::{Code, Error, Result};
 use crate::models::evaluation::{Evaluation, Measure};
 use crate::models::report::TrainingReport;
-use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, cancelled, run_blocking};
+use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, cancelled, run_aside};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, SchemaRef};
@@ -43,7 +43,7 @@ pub(in crate::models) async fn train(
     }
     drop(rows);
     let name = spec.name.clone();
-    run_blocking(&name, cancel, move |stop| Run { spec, options, stop }.fit(ratings)).await
+    run_aside(&name, cancel, move |stop| Run { spec, options, stop }.fit(ratings)).await
 }
 
 /// Appends a batch's ratings; `query` and `first_row` (from 1) are for messages.
