@@ -417,7 +417,7 @@ mod tests {
         let n = 10_000;
         let random =
             |column: u64| Column::Numeric((0..n).map(|row| Stream::new(column, row).gaussian() + (row % 4) as f64 * 3.0).collect());
-        let code = |row: u64| if row % 7 == 0 { MISSING } else { (row % 3) as u32 };
+        let code = |row: u64| if row.is_multiple_of(7) { MISSING } else { (row % 3) as u32 };
         let columns = vec![random(1), Column::Categorical { codes: (0..n).map(code).collect(), n_categories: 3 }, random(2)];
         let frame = Frame::new(n as usize, columns).unwrap();
         let learner = Kmeans { n_clusters: 4, n_runs: 2, seed: 5, ..Default::default() };

@@ -86,7 +86,8 @@ fn churn_is_ranked_as_well_as_by_scikit_learn() {
         eprintln!("telco {regularisation:?} {class_weights:?}: auc {auc:.4} in {elapsed:?}, {} steps", model.fit.iterations);
         // LogisticRegression(C=1): 0.83533, balanced 0.83510.
         assert!((auc - 0.8352).abs() < 0.003, "auc {auc}");
-        let n_right = model.predict(&split.test).unwrap().iter().zip(&test_labels).filter(|(label, truth)| **truth == 1 && label == truth).count();
+        let n_right =
+            model.predict(&split.test).unwrap().iter().zip(&test_labels).filter(|(label, truth)| **truth == 1 && label == truth).count();
         let recall = n_right as f64 / positives.iter().filter(|is_positive| **is_positive).count() as f64;
         let expected = if class_weights == ClassWeights::None { 0.548 } else { 0.780 };
         assert!((recall - expected).abs() < 0.02, "recall {recall}");
@@ -120,11 +121,9 @@ fn car_prices_are_predicted_as_well_as_by_scikit_learn() {
         eprintln!("cars {name}: R2 {actual_r2:.5}, MAE {actual_mae:.1}, {columns} columns of rank {} in {elapsed:?}", model.fit.rank);
         assert!((actual_r2 - r2).abs() < 0.002 && (actual_mae / mae - 1.0).abs() < 0.005, "{name}: {actual_r2}, {actual_mae}");
     };
-    for (name, regularisation) in [
-        ("least squares", Regularisation::NONE),
-        ("ridge", Regularisation::ridge(1.0)),
-        ("elastic net", Regularisation::spark(0.1, 0.5)),
-    ] {
+    for (name, regularisation) in
+        [("least squares", Regularisation::NONE), ("ridge", Regularisation::ridge(1.0)), ("elastic net", Regularisation::spark(0.1, 0.5))]
+    {
         let started = Instant::now();
         let learner = LinearRegression { regularisation, ..Default::default() };
         // Ridge(alpha=1.): R2 0.858576, MAE 2246.92; LinearRegression: 0.858609, 2246.18.
@@ -136,7 +135,12 @@ fn car_prices_are_predicted_as_well_as_by_scikit_learn() {
     check("poisson", started, model, 0.6486, 1_658.3);
     let started = Instant::now();
     let model = Kmeans { n_clusters: 8, n_runs: 1, ..Default::default() }.fit(&split.train, None, &control(1)).unwrap();
-    eprintln!("cars k-means: {} rounds, mean squared distance {:.4} in {:?}", model.iterations, model.mean_squared_distance, started.elapsed());
+    eprintln!(
+        "cars k-means: {} rounds, mean squared distance {:.4} in {:?}",
+        model.iterations,
+        model.mean_squared_distance,
+        started.elapsed()
+    );
     let started = Instant::now();
     let model = Pca { components: Components::ExplainedShare(0.9), standardise: true }.fit(&split.train, &control(1)).unwrap();
     eprintln!("cars components: {} explain 90 % in {:?}", model.components.n_rows(), started.elapsed());

@@ -74,7 +74,11 @@ impl<'a> Training<'a> {
     pub(crate) fn penalty(&self, regularisation: &Regularisation, control: &Control) -> Result<Penalty, LearnError> {
         let variances = if regularisation.scaling == Scaling::Spark {
             let terms = |row: usize| RowTerms { curvature: self.weight(row), response: 0.0, loss: 0.0 };
-            Gram::of(&self.design, terms, control)?.variances()
+            let squares: f64 = (0..self.targets.len()).map(|row| self.weight(row).powi(2)).sum();
+            // Here Spark standardises by the deviation of a sample, in linear regression by that of the whole.
+            let freedom = self.total_weight - squares / self.total_weight;
+            let sample = if freedom > 0.0 { self.total_weight / freedom } else { 1.0 };
+            Gram::of(&self.design, terms, control)?.variances().iter().map(|variance| variance * sample).collect()
         } else {
             vec![1.0; self.scales.len()]
         };
