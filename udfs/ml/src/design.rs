@@ -9,8 +9,8 @@ use crate::error::LearnError;
 use crate::frame::{Column, Frame, MISSING};
 use serde::{Deserialize, Serialize};
 
-/// The most columns of a design: the Gram matrix of 8,192 columns takes 512 MiB.
-pub const COLUMNS_MAX: usize = 8_192;
+/// The most columns of a design: the Gram matrix of 4,096 columns takes 128 MiB.
+pub const COLUMNS_MAX: usize = 4_096;
 
 /// Which categories get a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ impl DesignSpec {
         }
         if n_columns > COLUMNS_MAX {
             let value = n_columns.to_string();
-            return Err(LearnError::Parameter { name: "the number of design columns (categories)", value, range: "at most 8192" });
+            return Err(LearnError::Parameter { name: "the number of design columns (categories)", value, range: "at most 4096" });
         }
         Ok(Self { features, n_numeric, n_columns, standardised: options.standardise })
     }

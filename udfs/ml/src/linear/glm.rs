@@ -130,10 +130,7 @@ impl GeneralisedLinearRegression {
         let dispersion = if self.family.has_fixed_dispersion() { Some(1.0) } else { estimated };
         let degrees = (!self.family.has_fixed_dispersion()).then_some(freedom);
         let standard_errors = match dispersion.filter(|_| self.regularisation.is_none()) {
-            Some(dispersion) => {
-                let (equations, factors) = (&minimum.equations, &minimum.factors);
-                training.standard_errors(equations, factors, minimum.curvature, self.fit_intercept, dispersion, degrees)
-            }
+            Some(dispersion) => training.standard_errors(&minimum.estimates(self.fit_intercept, dispersion, degrees), control)?,
             None => None,
         };
         let (intercept, coefficients) = training.on_original_scale(minimum.intercept, &minimum.coefficients);

@@ -92,25 +92,30 @@ impl<'a> Training<'a> {
         (intercept - shift, coefficients)
     }
 
-    /// Standard errors on the original scale from unpenalised normal equations of total curvature `curvature`.
-    pub(crate) fn standard_errors(
-        &self,
-        equations: &NormalEquations,
-        factors: &Cholesky,
-        curvature: f64,
-        fit_intercept: bool,
-        dispersion: f64,
-        freedom: Option<f64>,
-    ) -> Option<StandardErrors> {
-        let diagonal = factors.inverse_diagonal()?;
+    /// Standard errors on the original scale from unpenalised normal equations; `None` for dependent columns.
+    pub(crate) fn standard_errors(&self, estimates: &Estimates, control: &Control) -> Result<Option<StandardErrors>, LearnError> {
+        let Estimates { equations, factors, curvature, fit_intercept, dispersion, freedom } = *estimates;
+        let Some(diagonal) = factors.inverse_diagonal(control)? else { return Ok(None) };
         let coefficients = diagonal.iter().zip(&self.scales).map(|(inverse, scale)| (dispersion * inverse).sqrt() / scale).collect();
         // The intercept is the prediction where all features are 0.
         let zero = equations.means.iter().zip(&self.centres).zip(&self.scales).map(|((mean, centre), scale)| mean + centre / scale);
         let zero: Vec<f64> = zero.collect();
         let spread: f64 = factors.solve(&zero).iter().zip(&zero).map(|(left, right)| left * right).sum();
         let intercept = if fit_intercept { (dispersion * (1.0 / curvature + spread)).sqrt() } else { 0.0 };
-        Some(StandardErrors { intercept, coefficients, freedom })
+        Ok(Some(StandardErrors { intercept, coefficients, freedom }))
     }
+}
+
+/// What says how well coefficients are known.
+pub(crate) struct Estimates<'a> {
+    pub(crate) equations: &'a NormalEquations,
+    pub(crate) factors: &'a Cholesky,
+    /// The sum of the curvature weights.
+    pub(crate) curvature: f64,
+    pub(crate) fit_intercept: bool,
+    pub(crate) dispersion: f64,
+    /// Degrees of freedom; `None` when the dispersion is known.
+    pub(crate) freedom: Option<f64>,
 }
 
 /// Checks the weights of rows and counts the positive ones and their sum.
