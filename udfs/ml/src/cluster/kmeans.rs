@@ -80,8 +80,8 @@ impl Kmeans {
         if self.n_runs == 0 {
             return refuse("n_runs", self.n_runs, "at least 1");
         }
-        let spec = DesignSpec::learn(frame, DesignOptions { levels: Levels::All, standardise: self.standardise })?;
-        let rows = Rows { design: spec.compact(frame)?, weights };
+        let spec = DesignSpec::learn(frame, DesignOptions { levels: Levels::All, standardise: self.standardise }, control)?;
+        let rows = Rows { design: spec.compact_for_training(frame, control)?, weights };
         let spread = rows.spread(total_weight, control)?;
         let mut best: Option<Run> = None;
         for run in 0..self.n_runs {

@@ -65,7 +65,7 @@ impl GeneralisedLinearRegression {
         }
         check_offsets(frame.n_rows(), offsets)?;
         let levels = self.levels.unwrap_or(if self.regularisation.is_none() { Levels::DropMostFrequent } else { Levels::All });
-        let training = Training::new(frame, targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept })?;
+        let training = Training::new(frame, targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept }, control)?;
         let mean = training.target_mean();
         let start = self.start(mean, offsets, &training)?;
         let penalty = training.penalty(&self.regularisation, control)?;

@@ -187,7 +187,7 @@ mod tests {
         ];
         let frame = Frame::new(n_rows, columns).unwrap();
         for levels in [Levels::All, Levels::DropMostFrequent] {
-            let spec = DesignSpec::learn(&frame, DesignOptions { levels, standardise: false }).unwrap();
+            let spec = DesignSpec::learn(&frame, DesignOptions { levels, standardise: false }, &control(1)).unwrap();
             let (design, matrix, n) = (spec.compact(&frame).unwrap(), spec.transform(&frame).unwrap(), spec.n_columns());
             let terms = |row: usize| RowTerms { curvature: 1.0 + (row % 3) as f64, response: row as f64 * 1e-3, loss: 1.0 };
             let gram = Gram::of(&design, terms, &control(1)).unwrap();

@@ -138,7 +138,7 @@ impl LogisticRegression {
         let place = |label: &u32| classes.binary_search(label).unwrap_or(0) as f64;
         let targets: Vec<f64> = labels.iter().map(place).collect();
         let levels = self.levels.unwrap_or(if self.regularisation.is_none() { Levels::DropMostFrequent } else { Levels::All });
-        let training = Training::new(frame, &targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept })?;
+        let training = Training::new(frame, &targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept }, control)?;
         let (intercepts, coefficients, fit) =
             if classes.len() == 2 { self.fit_two(&training, control)? } else { self.fit_many(&training, classes.len(), control)? };
         Ok(LogisticModel { design: training.spec.with_standardised(false), n_classes, classes, intercepts, coefficients, fit })

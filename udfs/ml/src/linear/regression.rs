@@ -57,7 +57,7 @@ impl LinearRegression {
             Family::Gaussian.check(row, *target)?;
         }
         let levels = self.levels.unwrap_or(if self.regularisation.is_none() { Levels::DropMostFrequent } else { Levels::All });
-        let training = Training::new(frame, targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept })?;
+        let training = Training::new(frame, targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept }, control)?;
         let mean = training.target_mean();
         let centre = if self.fit_intercept { mean } else { 0.0 };
         let terms = |row: usize| {

@@ -32,13 +32,19 @@ pub(crate) struct Training<'a> {
 
 impl<'a> Training<'a> {
     /// Checks lengths and weights and encodes the features; targets are checked by the family.
-    pub(crate) fn new(frame: &Frame, targets: &'a [f64], weights: Option<&'a [f64]>, options: TrainingOptions) -> Result<Self, LearnError> {
+    pub(crate) fn new(
+        frame: &Frame,
+        targets: &'a [f64],
+        weights: Option<&'a [f64]>,
+        options: TrainingOptions,
+        control: &Control,
+    ) -> Result<Self, LearnError> {
         if targets.len() != frame.n_rows() {
             return Err(LearnError::Shape { what: "features and targets differ in rows" });
         }
         let (n_rows, total_weight) = check_weights(frame.n_rows(), weights)?;
-        let spec = DesignSpec::learn(frame, DesignOptions { levels: options.levels, standardise: true })?;
-        let mut design = spec.compact(frame)?;
+        let spec = DesignSpec::learn(frame, DesignOptions { levels: options.levels, standardise: true }, control)?;
+        let mut design = spec.compact_for_training(frame, control)?;
         let (mut centres, mut scales) = (vec![0.0; spec.n_columns()], vec![1.0; spec.n_columns()]);
         for (column, (mean, scale)) in spec.moments().into_iter().enumerate() {
             scales[column] = scale;
