@@ -5,12 +5,17 @@
 //! is 1 in a row. A [`Design`] uses that: it holds a row as its numbers and, per block, the place of its 1,
 //! so that sums over rows cost what the frame has in features and not what the design has in columns.
 
+use crate::control::Control;
 use crate::error::LearnError;
 use crate::frame::{Column, Frame, MISSING};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
-/// The most columns of a design: the Gram matrix of 8,192 columns takes 512 MiB.
-pub const COLUMNS_MAX: usize = 8_192;
+/// The most columns of a design: the Gram matrix of 4,096 columns takes 128 MiB.
+pub const COLUMNS_MAX: usize = 4_096;
+
+/// Rows that are encoded together.
+const ROWS_PER_TILE: usize = 512;
 
 /// Which categories get a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,14 +85,15 @@ impl DesignSpec {
     /// # Errors
     /// [`LearnError::Empty`] without rows, [`LearnError::NoFeature`] when all features are constant,
     /// [`LearnError::Parameter`] for more than [`COLUMNS_MAX`] columns, [`LearnError::Diverged`] for numbers so
-    /// large that their variance overflows.
-    pub fn learn(frame: &Frame, options: DesignOptions) -> Result<Self, LearnError> {
+    /// large that their variance overflows, [`LearnError::Cancelled`].
+    pub fn learn(frame: &Frame, options: DesignOptions, control: &Control) -> Result<Self, LearnError> {
         if frame.n_rows() == 0 {
             return Err(LearnError::Empty);
         }
         let mut features = Vec::with_capacity(frame.columns().len());
         let mut n_columns = 0u32;
         for column in frame.columns() {
+            check_cancel(control)?;
             features.push(match column {
                 Column::Numeric(values) => learn_numeric(values, &mut n_columns)?,
                 // Numbered below, behind all numeric columns.
@@ -97,6 +103,7 @@ impl DesignSpec {
         let n_numeric = n_columns as usize;
         for (encoding, column) in features.iter_mut().zip(frame.columns()) {
             if let Column::Categorical { codes, n_categories } = column {
+                check_cancel(control)?;
                 *encoding = learn_one_hot(codes, *n_categories, options.levels, &mut n_columns);
             }
         }
@@ -106,7 +113,7 @@ impl DesignSpec {
         }
         if n_columns > COLUMNS_MAX {
             let value = n_columns.to_string();
-            return Err(LearnError::Parameter { name: "the number of design columns (categories)", value, range: "at most 8192" });
+            return Err(LearnError::Parameter { name: "the number of design columns (categories)", value, range: "at most 4096" });
         }
         Ok(Self { features, n_numeric, n_columns, standardised: options.standardise })
     }
@@ -178,21 +185,47 @@ impl DesignSpec {
     /// # Errors
     /// [`LearnError::Shape`] when the features differ in number or kind from those of training.
     pub fn compact(&self, frame: &Frame) -> Result<Design, LearnError> {
+        self.compact_unless(frame, &|| false)
+    }
+
+    /// The rows of `frame` in their compact form, for a training.
+    ///
+    /// # Errors
+    /// [`LearnError::Shape`] when the features differ in number or kind from those of training, [`LearnError::Cancelled`].
+    pub fn compact_for_training(&self, frame: &Frame, control: &Control) -> Result<Design, LearnError> {
+        self.compact_unless(frame, &|| control.is_cancelled())
+    }
+
+    fn compact_unless(&self, frame: &Frame, is_cancelled: &dyn Fn() -> bool) -> Result<Design, LearnError> {
         self.check(frame)?;
         let n_blocks = self.features.iter().filter(|encoding| matches!(encoding, Encoding::OneHot { .. })).count();
         let (n_rows, n_numeric) = (frame.n_rows(), self.n_numeric);
         let mut numbers = vec![0.0; n_rows * n_numeric];
         let mut levels = vec![0; n_rows * n_blocks];
+        // Tiles of rows stay in the cache while features are written beside each other.
+        for first in (0..n_rows).step_by(ROWS_PER_TILE) {
+            if is_cancelled() {
+                return Err(LearnError::Cancelled);
+            }
+            let tile = first..n_rows.min(first + ROWS_PER_TILE);
+            let numbers = &mut numbers[tile.start * n_numeric..tile.end * n_numeric];
+            let levels = &mut levels[tile.start * n_blocks..tile.end * n_blocks];
+            self.compact_tile(frame, tile, numbers, levels, n_blocks);
+        }
+        Ok(Design { n_rows, n_numeric, n_blocks, n_columns: self.n_columns, numbers, levels })
+    }
+
+    fn compact_tile(&self, frame: &Frame, tile: Range<usize>, numbers: &mut [f64], levels: &mut [u32], n_blocks: usize) {
         let mut block = 0;
         for (encoding, column) in self.features.iter().zip(frame.columns()) {
             match (encoding, column) {
                 (Encoding::Numeric { column, .. }, Column::Numeric(values)) => {
-                    let places = numbers.iter_mut().skip(*column as usize).step_by(n_numeric);
-                    places.zip(values).for_each(|(place, value)| *place = self.number(encoding, *value));
+                    let places = numbers.iter_mut().skip(*column as usize).step_by(self.n_numeric);
+                    places.zip(&values[tile.clone()]).for_each(|(place, value)| *place = self.number(encoding, *value));
                 }
                 (Encoding::OneHot { columns, missing, .. }, Column::Categorical { codes, .. }) => {
                     let places = levels.iter_mut().skip(block).step_by(n_blocks);
-                    for (place, code) in places.zip(codes) {
+                    for (place, code) in places.zip(&codes[tile.clone()]) {
                         // Rows without a 1 point behind the last column, where sums may write and nobody reads.
                         *place = level(columns, *missing, *code).unwrap_or(self.n_columns as u32);
                     }
@@ -201,7 +234,6 @@ impl DesignSpec {
                 _ => {}
             }
         }
-        Ok(Design { n_rows, n_numeric, n_blocks, n_columns: self.n_columns, numbers, levels })
     }
 
     /// The rows of `frame` as a dense matrix.
@@ -276,6 +308,10 @@ impl DesignSpec {
 fn level(columns: &[u32], missing: u32, code: u32) -> Option<u32> {
     let column = if code == MISSING { missing } else { columns.get(code as usize).copied().unwrap_or(NO_COLUMN) };
     (column != NO_COLUMN).then_some(column)
+}
+
+fn check_cancel(control: &Control) -> Result<(), LearnError> {
+    if control.is_cancelled() { Err(LearnError::Cancelled) } else { Ok(()) }
 }
 
 fn learn_numeric(values: &[f64], n_columns: &mut u32) -> Result<Encoding, LearnError> {
@@ -416,6 +452,7 @@ impl Matrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear::tests::{cancelled, control};
 
     const OPTIONS: DesignOptions = DesignOptions { levels: Levels::All, standardise: false };
 
@@ -429,8 +466,10 @@ mod tests {
 
     #[test]
     fn there_is_no_design_without_rows_or_information() {
-        let learn = |columns| DesignSpec::learn(&frame(columns), OPTIONS);
+        let learn = |columns| DesignSpec::learn(&frame(columns), OPTIONS, &control(1));
         assert_eq!(learn(vec![Column::Numeric(vec![])]), Err(LearnError::Empty));
+        let numbers = frame(vec![Column::Numeric(vec![1.0, 2.0])]);
+        assert_eq!(DesignSpec::learn(&numbers, OPTIONS, &cancelled()), Err(LearnError::Cancelled));
         let constants = vec![
             Column::Numeric(vec![3.0, f64::NAN]),
             Column::Numeric(vec![f64::NAN; 2]),
@@ -447,7 +486,7 @@ mod tests {
 
     #[test]
     fn numbers_are_imputed_and_standardised() {
-        let spec = DesignSpec::learn(&frame(vec![Column::Numeric(vec![1.0, f64::NAN, 5.0, 3.0])]), OPTIONS).unwrap();
+        let spec = DesignSpec::learn(&frame(vec![Column::Numeric(vec![1.0, f64::NAN, 5.0, 3.0])]), OPTIONS, &control(1)).unwrap();
         assert_eq!(spec.features()[0], Encoding::Numeric { column: 0, mean: 3.0, scale: (8.0f64 / 3.0).sqrt(), n_missing: 1 });
         let rows = frame(vec![Column::Numeric(vec![f64::NAN, 7.0])]);
         assert_eq!(spec.transform(&rows).unwrap().values(), [3.0, 7.0]);
@@ -459,7 +498,7 @@ mod tests {
     fn categories_become_blocks_behind_the_numbers() {
         let columns =
             vec![categorical(&[1, 0, 1, MISSING, 3], 5), Column::Numeric(vec![1.0, 2.0, 3.0, 4.0, 5.0]), categorical(&[0, 1, 0, 1, 0], 2)];
-        let all = DesignSpec::learn(&frame(columns.clone()), OPTIONS).unwrap();
+        let all = DesignSpec::learn(&frame(columns.clone()), OPTIONS, &control(1)).unwrap();
         let categories: Vec<(u32, Category)> = all.terms().iter().map(|term| (term.feature, term.category)).collect();
         let code = Category::Code;
         let expected =
@@ -472,7 +511,7 @@ mod tests {
         assert_eq!(matrix.row(1), [0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(matrix.row(2), [0.5, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
         let options = DesignOptions { levels: Levels::DropMostFrequent, ..OPTIONS };
-        let base = DesignSpec::learn(&frame(columns), options).unwrap();
+        let base = DesignSpec::learn(&frame(columns), options, &control(1)).unwrap();
         let categories: Vec<(u32, Category)> = base.terms().iter().map(|term| (term.feature, term.category)).collect();
         assert_eq!(categories, [(1, Category::Number), (0, code(0)), (0, code(3)), (0, Category::Missing), (2, code(1))]);
     }
@@ -481,7 +520,7 @@ mod tests {
     fn all_forms_of_a_row_give_the_same_score() {
         let columns = vec![categorical(&[1, 0, 2, MISSING], 4), Column::Numeric(vec![1.0, f64::NAN, 3.0, 4.0])];
         let frame = frame(columns);
-        let spec = DesignSpec::learn(&frame, DesignOptions { standardise: true, ..OPTIONS }).unwrap();
+        let spec = DesignSpec::learn(&frame, DesignOptions { standardise: true, ..OPTIONS }, &control(1)).unwrap();
         let coefficients = [0.25, 1.0, 2.0, 4.0, 8.0, 0.0];
         let (design, matrix) = (spec.compact(&frame).unwrap(), spec.transform(&frame).unwrap());
         let mut scores = vec![0.0; 4];

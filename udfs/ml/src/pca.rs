@@ -58,8 +58,8 @@ impl Pca {
             }
             _ => {}
         }
-        let spec = DesignSpec::learn(frame, DesignOptions { levels: Levels::All, standardise: true })?;
-        let design = spec.compact(frame)?;
+        let spec = DesignSpec::learn(frame, DesignOptions { levels: Levels::All, standardise: true }, control)?;
+        let design = spec.compact_for_training(frame, control)?;
         let n = spec.n_columns();
         let terms = |_| RowTerms { curvature: 1.0, response: 0.0, loss: 0.0 };
         let equations = Gram::of(&design, terms, control)?.normal_equations(true);

@@ -80,8 +80,8 @@ impl Kmeans {
         if self.n_runs == 0 {
             return refuse("n_runs", self.n_runs, "at least 1");
         }
-        let spec = DesignSpec::learn(frame, DesignOptions { levels: Levels::All, standardise: self.standardise })?;
-        let rows = Rows { design: spec.compact(frame)?, weights };
+        let spec = DesignSpec::learn(frame, DesignOptions { levels: Levels::All, standardise: self.standardise }, control)?;
+        let rows = Rows { design: spec.compact_for_training(frame, control)?, weights };
         let spread = rows.spread(total_weight, control)?;
         let mut best: Option<Run> = None;
         for run in 0..self.n_runs {
@@ -417,7 +417,7 @@ mod tests {
         let n = 10_000;
         let random =
             |column: u64| Column::Numeric((0..n).map(|row| Stream::new(column, row).gaussian() + (row % 4) as f64 * 3.0).collect());
-        let code = |row: u64| if row % 7 == 0 { MISSING } else { (row % 3) as u32 };
+        let code = |row: u64| if row.is_multiple_of(7) { MISSING } else { (row % 3) as u32 };
         let columns = vec![random(1), Column::Categorical { codes: (0..n).map(code).collect(), n_categories: 3 }, random(2)];
         let frame = Frame::new(n as usize, columns).unwrap();
         let learner = Kmeans { n_clusters: 4, n_runs: 2, seed: 5, ..Default::default() };

@@ -84,9 +84,9 @@ fn tridiagonal(rows: &mut [Vec<f64>], control: &Control) -> Result<(Vec<f64>, Ve
     for i in 0..n {
         if i > 0 && diagonal[i] != 0.0 {
             let mut products = vec![0.0; i];
-            for k in 0..i {
-                let factor = rows[i][k];
-                products.iter_mut().zip(&rows[k][..i]).for_each(|(product, value)| *product += factor * value);
+            let (above, from) = rows.split_at(i);
+            for (factor, row) in from[0].iter().zip(above) {
+                products.iter_mut().zip(&row[..i]).for_each(|(product, value)| *product += factor * value);
             }
             for row in &mut rows[..i] {
                 let factor = row[i];
@@ -95,10 +95,8 @@ fn tridiagonal(rows: &mut [Vec<f64>], control: &Control) -> Result<(Vec<f64>, Ve
         }
         diagonal[i] = rows[i][i];
         rows[i][i] = 1.0;
-        for j in 0..i {
-            rows[j][i] = 0.0;
-            rows[i][j] = 0.0;
-        }
+        rows[i][..i].fill(0.0);
+        rows[..i].iter_mut().for_each(|row| row[i] = 0.0);
     }
     Ok((diagonal, beside))
 }

@@ -13,6 +13,8 @@ pub enum Family {
     /// Positive numbers, variance = mean squared; the logarithm of the mean is the score.
     GammaLog,
     /// Positive numbers, variance = mean squared; 1 / mean is the score (the canonical link, R's and Spark's default).
+    /// Far from the training rows a score may fall to 0 or below, where there is no mean: predictions are then infinite or
+    /// negative.
     GammaInverse,
     /// Shares between 0 and 1, or 0 and 1 themselves; the logarithm of the odds is the score.
     Binomial,

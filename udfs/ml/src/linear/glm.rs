@@ -65,7 +65,7 @@ impl GeneralisedLinearRegression {
         }
         check_offsets(frame.n_rows(), offsets)?;
         let levels = self.levels.unwrap_or(if self.regularisation.is_none() { Levels::DropMostFrequent } else { Levels::All });
-        let training = Training::new(frame, targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept })?;
+        let training = Training::new(frame, targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept }, control)?;
         let mean = training.target_mean();
         let start = self.start(mean, offsets, &training)?;
         let penalty = training.penalty(&self.regularisation, control)?;
@@ -130,10 +130,7 @@ impl GeneralisedLinearRegression {
         let dispersion = if self.family.has_fixed_dispersion() { Some(1.0) } else { estimated };
         let degrees = (!self.family.has_fixed_dispersion()).then_some(freedom);
         let standard_errors = match dispersion.filter(|_| self.regularisation.is_none()) {
-            Some(dispersion) => {
-                let (equations, factors) = (&minimum.equations, &minimum.factors);
-                training.standard_errors(equations, factors, minimum.curvature, self.fit_intercept, dispersion, degrees)
-            }
+            Some(dispersion) => training.standard_errors(&minimum.estimates(self.fit_intercept, dispersion, degrees), control)?,
             None => None,
         };
         let (intercept, coefficients) = training.on_original_scale(minimum.intercept, &minimum.coefficients);

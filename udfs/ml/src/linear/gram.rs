@@ -5,6 +5,7 @@ use crate::chunks;
 use crate::control::Control;
 use crate::design::Design;
 use crate::error::LearnError;
+use std::ops::Range;
 
 /// Sums over rows `x` with curvature weights `h` and responses `g`: `Σh·x·xᵀ`, `Σh·x`, `Σg·x`, `Σh`, `Σg`.
 ///
@@ -46,7 +47,7 @@ impl Gram {
             n * n,
             control,
             || Self::new(design.n_columns()),
-            |gram, rows| rows.for_each(|row| gram.add(design.row(row), terms(row))),
+            |gram, rows| gram.add_rows(design, rows, &terms),
             |gram, later| gram.merge(&later),
         )
     }
@@ -56,18 +57,43 @@ impl Gram {
         Self { n_columns, squares: vec![0.0; n * n], sums: vec![0.0; n], responses: vec![0.0; n], weight: 0.0, response: 0.0, loss: 0.0 }
     }
 
-    fn add(&mut self, (numbers, levels): (&[f64], &[u32]), terms: RowTerms) {
+    /// Adds rows in order, four at a time: the matrix, which may not fit the first cache, is then passed over once for
+    /// four rows.
+    fn add_rows(&mut self, design: &Design, rows: Range<usize>, terms: impl Fn(usize) -> RowTerms) {
+        let (first, end) = (rows.start, rows.end);
+        let n_numeric = design.n_numeric();
+        let n = self.n_columns + 1;
+        for first in (first..end).step_by(4) {
+            let last = end.min(first + 4);
+            let mut curvatures = [0.0; 4];
+            for row in first..last {
+                let terms = terms(row);
+                curvatures[row - first] = terms.curvature;
+                self.add_beside_squares(design.row(row), terms);
+            }
+            // Behind the last row, the weight is 0.
+            let numbers: [&[f64]; 4] = std::array::from_fn(|place| design.row((first + place).min(last - 1)).0);
+            for place in 0..n_numeric {
+                let [one, two, three, four] = std::array::from_fn(|row| curvatures[row] * numbers[row][place]);
+                let squares = &mut self.squares[place * n..=place * n + place];
+                let others = numbers[0].iter().zip(numbers[1]).zip(numbers[2]).zip(numbers[3]);
+                for (square, (((a, b), c), d)) in squares.iter_mut().zip(others) {
+                    *square += (one * a + two * b) + (three * c + four * d);
+                }
+            }
+        }
+    }
+
+    /// Adds all of a row but the squares of its numbers.
+    fn add_beside_squares(&mut self, (numbers, levels): (&[f64], &[u32]), terms: RowTerms) {
         let RowTerms { curvature, response, loss } = terms;
         let n = self.n_columns + 1;
         self.weight += curvature;
         self.response += response;
         self.loss += loss;
-        for (place, number) in numbers.iter().enumerate() {
-            let weighted = curvature * number;
-            self.sums[place] += weighted;
-            self.responses[place] += response * number;
-            let squares = &mut self.squares[place * n..=place * n + place];
-            squares.iter_mut().zip(numbers).for_each(|(square, other)| *square += weighted * other);
+        for ((number, sum), total) in numbers.iter().zip(&mut self.sums).zip(&mut self.responses) {
+            *sum += curvature * number;
+            *total += response * number;
         }
         for (block, level) in levels.iter().enumerate() {
             let level = *level as usize;
@@ -161,7 +187,7 @@ mod tests {
         ];
         let frame = Frame::new(n_rows, columns).unwrap();
         for levels in [Levels::All, Levels::DropMostFrequent] {
-            let spec = DesignSpec::learn(&frame, DesignOptions { levels, standardise: false }).unwrap();
+            let spec = DesignSpec::learn(&frame, DesignOptions { levels, standardise: false }, &control(1)).unwrap();
             let (design, matrix, n) = (spec.compact(&frame).unwrap(), spec.transform(&frame).unwrap(), spec.n_columns());
             let terms = |row: usize| RowTerms { curvature: 1.0 + (row % 3) as f64, response: row as f64 * 1e-3, loss: 1.0 };
             let gram = Gram::of(&design, terms, &control(1)).unwrap();

@@ -4,7 +4,7 @@ use super::cholesky::Cholesky;
 use super::family::Family;
 use super::gram::{Gram, NormalEquations, RowTerms};
 use super::regularisation::Penalty;
-use super::targets::Training;
+use super::targets::{Estimates, Training};
 use crate::chunks;
 use crate::control::{Control, Progress};
 use crate::error::LearnError;
@@ -31,6 +31,14 @@ pub(crate) struct Minimum {
     pub(crate) equations: NormalEquations,
     pub(crate) factors: Cholesky,
     pub(crate) curvature: f64,
+}
+
+impl Minimum {
+    /// What the standard errors are made from.
+    pub(crate) fn estimates(&self, fit_intercept: bool, dispersion: f64, freedom: Option<f64>) -> Estimates<'_> {
+        let Self { equations, factors, curvature, .. } = self;
+        Estimates { equations, factors, curvature: *curvature, fit_intercept, dispersion, freedom }
+    }
 }
 
 /// The most times a step is halved: 2⁻³⁰ of a step is no step.

@@ -6,7 +6,7 @@
 
 use super::family::{Family, logistic};
 use super::irls::Irls;
-use super::model::{FitSummary, StandardErrors};
+use super::model::{FitSummary, Weight, weights};
 use super::regularisation::Regularisation;
 use super::softmax::Softmax;
 use super::targets::{Training, TrainingOptions, check_weights};
@@ -138,7 +138,7 @@ impl LogisticRegression {
         let place = |label: &u32| classes.binary_search(label).unwrap_or(0) as f64;
         let targets: Vec<f64> = labels.iter().map(place).collect();
         let levels = self.levels.unwrap_or(if self.regularisation.is_none() { Levels::DropMostFrequent } else { Levels::All });
-        let training = Training::new(frame, &targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept })?;
+        let training = Training::new(frame, &targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept }, control)?;
         let (intercepts, coefficients, fit) =
             if classes.len() == 2 { self.fit_two(&training, control)? } else { self.fit_many(&training, classes.len(), control)? };
         Ok(LogisticModel { design: training.spec.with_standardised(false), n_classes, classes, intercepts, coefficients, fit })
@@ -158,12 +158,9 @@ impl LogisticRegression {
             max_iterations: self.max_iterations,
         };
         let minimum = irls.minimise(start, control)?;
-        let standard_errors: Option<StandardErrors> = if self.regularisation.is_none() {
-            let (equations, factors) = (&minimum.equations, &minimum.factors);
-            training.standard_errors(equations, factors, minimum.curvature, self.fit_intercept, 1.0, None)
-        } else {
-            None
-        };
+        let is_free = self.regularisation.is_none();
+        let standard_errors =
+            if is_free { training.standard_errors(&minimum.estimates(self.fit_intercept, 1.0, None), control)? } else { None };
         let rank = minimum.factors.rank() as u64;
         let (intercept, coefficients) = training.on_original_scale(minimum.intercept, &minimum.coefficients);
         let null_deviance = training.total_weight * 2.0 * entropy(&[1.0 - mean, mean]);
@@ -242,6 +239,18 @@ impl LogisticModel {
         Ok(probabilities)
     }
 
+    /// The intercepts and coefficients with what they stand for: of two classes those of the second one, otherwise
+    /// those of each seen class.
+    pub fn weights(&self) -> Vec<ClassWeightTable> {
+        let (terms, n_columns) = (self.design.terms(), self.design.n_columns());
+        let table = |(score, intercept): (usize, &f64)| {
+            let coefficients = &self.coefficients[score * n_columns..(score + 1) * n_columns];
+            let class = self.classes[if self.intercepts.len() == 1 { 1 } else { score }];
+            ClassWeightTable { class, weights: weights(&terms, *intercept, coefficients, self.fit.standard_errors.as_ref()) }
+        };
+        self.intercepts.iter().enumerate().map(table).collect()
+    }
+
     /// The most probable class of every row; ties go to the smaller class.
     ///
     /// # Errors
@@ -250,6 +259,14 @@ impl LogisticModel {
         let probabilities = self.probabilities(frame)?;
         Ok(probabilities.chunks_exact((self.n_classes as usize).max(1)).map(most_probable).collect())
     }
+}
+
+/// The intercept and coefficients of one score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassWeightTable {
+    /// The class whose probability they raise.
+    pub class: u32,
+    pub weights: Vec<Weight>,
 }
 
 /// The place of the largest number; the first one of equals.

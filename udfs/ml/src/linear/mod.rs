@@ -26,7 +26,7 @@ mod real_data_tests;
 
 pub use family::Family;
 pub use glm::GeneralisedLinearRegression;
-pub use logistic::{ClassWeights, LogisticModel, LogisticRegression};
+pub use logistic::{ClassWeightTable, ClassWeights, LogisticModel, LogisticRegression};
 pub use model::{FitSummary, LinearModel, StandardErrors, Weight};
 pub use regression::LinearRegression;
 pub use regularisation::{Regularisation, Scaling};

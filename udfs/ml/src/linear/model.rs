@@ -107,20 +107,23 @@ impl LinearModel {
 
     /// The intercept and the coefficients with what they stand for.
     pub fn weights(&self) -> Vec<Weight> {
-        let errors = self.fit.standard_errors.as_ref();
-        let line = |term, estimate, standard_error: Option<f64>| {
-            let p_value = errors.zip(standard_error).and_then(|(errors, error)| errors.p_value(estimate, error));
-            Weight { term, estimate, standard_error, p_value }
-        };
-        let intercept = line(None, self.intercept, errors.map(|errors| errors.intercept));
-        let terms = self.design.terms().into_iter().zip(&self.coefficients).enumerate();
-        let coefficient =
-            |(place, (term, estimate)): (usize, (Term, &f64))| line(Some(term), *estimate, errors.map(|errors| errors.coefficients[place]));
-        std::iter::once(intercept).chain(terms.map(coefficient)).collect()
+        weights(&self.design.terms(), self.intercept, &self.coefficients, self.fit.standard_errors.as_ref())
     }
 
     /// The share of the deviance that the features explain: R² for a gaussian target. `None` when there is none.
     pub fn explained_deviance(&self) -> Option<f64> {
         (self.fit.null_deviance > 0.0).then(|| 1.0 - self.fit.deviance / self.fit.null_deviance)
     }
+}
+
+/// The table of an intercept and its coefficients.
+pub(crate) fn weights(terms: &[Term], intercept: f64, coefficients: &[f64], errors: Option<&StandardErrors>) -> Vec<Weight> {
+    let line = |term, estimate, standard_error: Option<f64>| {
+        let p_value = errors.zip(standard_error).and_then(|(errors, error)| errors.p_value(estimate, error));
+        Weight { term, estimate, standard_error, p_value }
+    };
+    let first = line(None, intercept, errors.map(|errors| errors.intercept));
+    let coefficient =
+        |(place, (term, estimate)): (usize, (&Term, &f64))| line(Some(*term), *estimate, errors.map(|errors| errors.coefficients[place]));
+    std::iter::once(first).chain(terms.iter().zip(coefficients).enumerate().map(coefficient)).collect()
 }

@@ -178,3 +178,40 @@ fn logistic_regression_of_two_and_three_classes() {
     ];
     close(&probabilities, &expected, 1e-5);
 }
+
+#[test]
+fn penalties_in_the_scaling_of_spark() {
+    // pyspark 4 on the same rows: LinearRegression(weightCol="w", regParam=0.3, elasticNetParam=0 | 0.5 | 1, tol=1e-12),
+    // LogisticRegression(regParam=0.1, tol=1e-12) on b and on k, GeneralizedLinearRegression(family="poisson").
+    let rows = rows();
+    let expected = [
+        (0.0, [3.287_962_069_293_083_5, 0.692_421_215_097_989, -0.266_569_987_397_343_5, 0.007_863_787_745_990_959]),
+        (0.5, [3.384_657_462_897_716, 0.655_214_351_957_514_5, -0.254_629_626_116_815_94, 0.006_537_732_769_280_807]),
+        (1.0, [3.492_836_406_487_960_7, 0.613_603_156_935_333_1, -0.241_454_084_540_906_4, 0.005_037_631_054_652_852_4]),
+    ];
+    for (elastic_net_param, expected) in expected {
+        let learner = LinearRegression { regularisation: Regularisation::spark(0.3, elastic_net_param), ..Default::default() };
+        check(&learner.fit(&rows.frame, &rows.y, Some(&rows.w), &control(1)).unwrap(), expected, 1e-6);
+    }
+    let learner = LogisticRegression { regularisation: Regularisation::spark(0.1, 0.0), tolerance: 1e-14, ..Default::default() };
+    let label = |(i, y): (usize, &f64)| u32::from(y + (5.0 * i as f64).cos() * 2.0 > 4.5);
+    let labels: Vec<u32> = rows.y.iter().enumerate().map(label).collect();
+    let model = learner.fit(&rows.frame, &labels, 2, None, &control(1)).unwrap();
+    close(&model.intercepts, &[-0.147_828_310_456_561_2], 1e-5);
+    close(&model.coefficients, &[0.246_791_209_734_802_37, -0.197_331_183_444_764_58, 0.004_792_798_182_099_529], 1e-5);
+    let model = learner.fit(&rows.frame, &rows.classes, 3, None, &control(1)).unwrap();
+    close(&model.intercepts, &[0.600_376_696_665_944_5, 0.133_898_814_006_117_94, -0.734_275_510_672_062_5], 1e-5);
+    let expected = [
+        [-0.410_714_928_492_154_3, 0.142_645_473_005_770_93, -0.000_754_914_929_213_948_8],
+        [0.147_671_696_008_323_06, 0.080_970_718_604_584_68, -0.003_881_881_318_732_971_3],
+        [0.263_043_232_483_831_2, -0.223_616_191_610_355_54, 0.004_636_796_247_946_924],
+    ];
+    close(&model.coefficients, &expected.concat(), 1e-5);
+    let target = |i: usize| (0.2 * rows.x[0][i] - 0.1 * rows.x[1][i] + 0.003 * rows.x[2][i]).exp() + (i % 2) as f64;
+    let counts: Vec<f64> = (0..40).map(|i| target(i).floor()).collect();
+    let model = GeneralisedLinearRegression::of(Family::Poisson).fit(&rows.frame, &counts, None, None, &control(1)).unwrap();
+    check(&model, [-0.104_886_828_419_590_88, 0.235_967_318_546_020_2, -0.094_962_512_184_913_04, 0.003_198_377_276_643_761], 1e-8);
+    close(&[model.fit.deviance], &[13.160_295_608_611_445], 1e-9);
+    let errors = model.fit.standard_errors.unwrap();
+    close(&errors.coefficients, &[0.072_019_521_705_518_19, 0.028_956_394_018_669_29, 0.001_695_641_406_978_308_6], 1e-6);
+}

@@ -5,7 +5,7 @@ use super::family::Family;
 use super::gram::{Gram, RowTerms};
 use super::model::{FitSummary, LinearModel};
 use super::regularisation::Regularisation;
-use super::targets::{Training, TrainingOptions};
+use super::targets::{Estimates, Training, TrainingOptions};
 use crate::chunks;
 use crate::control::{Control, Progress};
 use crate::design::Levels;
@@ -57,7 +57,7 @@ impl LinearRegression {
             Family::Gaussian.check(row, *target)?;
         }
         let levels = self.levels.unwrap_or(if self.regularisation.is_none() { Levels::DropMostFrequent } else { Levels::All });
-        let training = Training::new(frame, targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept })?;
+        let training = Training::new(frame, targets, weights, TrainingOptions { levels, fit_intercept: self.fit_intercept }, control)?;
         let mean = training.target_mean();
         let centre = if self.fit_intercept { mean } else { 0.0 };
         let terms = |row: usize| {
@@ -70,12 +70,11 @@ impl LinearRegression {
         let deviation = if deviation > 0.0 { deviation } else { 1.0 };
         let penalty = self.regularisation.per_column(&training.scales, &gram.variances(), gram.weight, deviation);
         let factors = equations.factor(&penalty.l2, control)?;
-        let ridge = factors.solve(&equations.right);
         let (coefficients, iterations) = if self.regularisation.l1 > 0.0 {
             let tolerance = self.tolerance * training.target_squares(centre).sqrt();
             coordinate_descent::solve(&equations, &penalty, tolerance, self.max_iterations, control)?
         } else {
-            (ridge, 1)
+            (factors.solve(&equations.right), 1)
         };
         let shift: f64 = coefficients.iter().zip(&equations.means).map(|(coefficient, mean)| coefficient * mean).sum();
         let intercept = if self.fit_intercept { centre + gram.response / gram.weight - shift } else { 0.0 };
@@ -87,7 +86,11 @@ impl LinearRegression {
         let freedom = training.n_rows as f64 - rank as f64 - f64::from(u8::from(self.fit_intercept));
         let dispersion = (freedom > 0.0).then(|| deviance / freedom);
         let standard_errors = match dispersion.filter(|_| self.regularisation.is_none()) {
-            Some(dispersion) => training.standard_errors(&equations, &factors, gram.weight, self.fit_intercept, dispersion, Some(freedom)),
+            Some(dispersion) => {
+                let (curvature, fit_intercept) = (gram.weight, self.fit_intercept);
+                let (equations, factors, freedom) = (&equations, &factors, Some(freedom));
+                training.standard_errors(&Estimates { equations, factors, curvature, fit_intercept, dispersion, freedom }, control)?
+            }
             None => None,
         };
         (control.progress)(Progress { iteration: iterations, max_iterations: iterations, loss: Some(deviance / 2.0) });

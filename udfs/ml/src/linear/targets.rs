@@ -32,13 +32,19 @@ pub(crate) struct Training<'a> {
 
 impl<'a> Training<'a> {
     /// Checks lengths and weights and encodes the features; targets are checked by the family.
-    pub(crate) fn new(frame: &Frame, targets: &'a [f64], weights: Option<&'a [f64]>, options: TrainingOptions) -> Result<Self, LearnError> {
+    pub(crate) fn new(
+        frame: &Frame,
+        targets: &'a [f64],
+        weights: Option<&'a [f64]>,
+        options: TrainingOptions,
+        control: &Control,
+    ) -> Result<Self, LearnError> {
         if targets.len() != frame.n_rows() {
             return Err(LearnError::Shape { what: "features and targets differ in rows" });
         }
         let (n_rows, total_weight) = check_weights(frame.n_rows(), weights)?;
-        let spec = DesignSpec::learn(frame, DesignOptions { levels: options.levels, standardise: true })?;
-        let mut design = spec.compact(frame)?;
+        let spec = DesignSpec::learn(frame, DesignOptions { levels: options.levels, standardise: true }, control)?;
+        let mut design = spec.compact_for_training(frame, control)?;
         let (mut centres, mut scales) = (vec![0.0; spec.n_columns()], vec![1.0; spec.n_columns()]);
         for (column, (mean, scale)) in spec.moments().into_iter().enumerate() {
             scales[column] = scale;
@@ -74,7 +80,11 @@ impl<'a> Training<'a> {
     pub(crate) fn penalty(&self, regularisation: &Regularisation, control: &Control) -> Result<Penalty, LearnError> {
         let variances = if regularisation.scaling == Scaling::Spark {
             let terms = |row: usize| RowTerms { curvature: self.weight(row), response: 0.0, loss: 0.0 };
-            Gram::of(&self.design, terms, control)?.variances()
+            let squares: f64 = (0..self.targets.len()).map(|row| self.weight(row).powi(2)).sum();
+            // Here Spark standardises by the deviation of a sample, in linear regression by that of the whole.
+            let freedom = self.total_weight - squares / self.total_weight;
+            let sample = if freedom > 0.0 { self.total_weight / freedom } else { 1.0 };
+            Gram::of(&self.design, terms, control)?.variances().iter().map(|variance| variance * sample).collect()
         } else {
             vec![1.0; self.scales.len()]
         };
@@ -88,25 +98,30 @@ impl<'a> Training<'a> {
         (intercept - shift, coefficients)
     }
 
-    /// Standard errors on the original scale from unpenalised normal equations of total curvature `curvature`.
-    pub(crate) fn standard_errors(
-        &self,
-        equations: &NormalEquations,
-        factors: &Cholesky,
-        curvature: f64,
-        fit_intercept: bool,
-        dispersion: f64,
-        freedom: Option<f64>,
-    ) -> Option<StandardErrors> {
-        let diagonal = factors.inverse_diagonal()?;
+    /// Standard errors on the original scale from unpenalised normal equations; `None` for dependent columns.
+    pub(crate) fn standard_errors(&self, estimates: &Estimates, control: &Control) -> Result<Option<StandardErrors>, LearnError> {
+        let Estimates { equations, factors, curvature, fit_intercept, dispersion, freedom } = *estimates;
+        let Some(diagonal) = factors.inverse_diagonal(control)? else { return Ok(None) };
         let coefficients = diagonal.iter().zip(&self.scales).map(|(inverse, scale)| (dispersion * inverse).sqrt() / scale).collect();
         // The intercept is the prediction where all features are 0.
         let zero = equations.means.iter().zip(&self.centres).zip(&self.scales).map(|((mean, centre), scale)| mean + centre / scale);
         let zero: Vec<f64> = zero.collect();
         let spread: f64 = factors.solve(&zero).iter().zip(&zero).map(|(left, right)| left * right).sum();
         let intercept = if fit_intercept { (dispersion * (1.0 / curvature + spread)).sqrt() } else { 0.0 };
-        Some(StandardErrors { intercept, coefficients, freedom })
+        Ok(Some(StandardErrors { intercept, coefficients, freedom }))
     }
+}
+
+/// What says how well coefficients are known.
+pub(crate) struct Estimates<'a> {
+    pub(crate) equations: &'a NormalEquations,
+    pub(crate) factors: &'a Cholesky,
+    /// The sum of the curvature weights.
+    pub(crate) curvature: f64,
+    pub(crate) fit_intercept: bool,
+    pub(crate) dispersion: f64,
+    /// Degrees of freedom; `None` when the dispersion is known.
+    pub(crate) freedom: Option<f64>,
 }
 
 /// Checks the weights of rows and counts the positive ones and their sum.
