@@ -53,7 +53,7 @@ impl Gram {
         Self::with_isa(factors, Isa::detect())
     }
 
-    /// Upper triangle, in whole lanes.
+    /// Both triangles: a product with a vector is then a sum of rows.
     pub(super) fn matrix(&self) -> &[f32] {
         &self.matrix
     }
@@ -77,8 +77,11 @@ impl Gram {
             }
         }
         let mut matrix = Aligned::zeros(stride * stride);
-        for (entry, sum) in matrix.iter_mut().zip(&sums) {
-            *entry = *sum as f32;
+        for row in 0..rank {
+            for column in row..rank {
+                let entry = sums[row * stride + column] as f32;
+                (matrix[row * stride + column], matrix[column * stride + row]) = (entry, entry);
+            }
         }
         Self { matrix }
     }
