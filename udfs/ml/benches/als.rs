@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use weir_ml::als::{AlsParams, Control, Csr, Feedback, train};
+use weir_ml::als::{AlsParams, Bias, Control, Csr, Feedback, FoldIn, Solver, train};
 use weir_ml::random::Stream;
 
 static NO_CANCEL: AtomicBool = AtomicBool::new(false);
@@ -134,7 +134,25 @@ fn report(name: &str, ratings: &Csr, params: &AlsParams, threads: usize, peak: f
     );
 }
 
+/// One user of 165 ratings at a time.
+fn fold_in(ratings: &Csr, params: &AlsParams) {
+    let model = train(ratings, &AlsParams { max_iterations: 1, ..params.clone() }, &control(1)).expect("as before");
+    let mut fold_in = FoldIn::new(&model.items, params, None);
+    let (items, values) = ratings.row(0);
+    let (items, values) = (&items[..165], &values[..165]);
+    let mut factors = vec![0.0; params.rank];
+    let (cpu, _, _) = cpu_seconds(|| (0..10_000).for_each(|_| assert!(fold_in.solve(black_box(items), values, &mut factors))));
+    println!("fold-in of a user with 165 ratings, rank {}: {:.1} us", params.rank, cpu * 100.0);
+    let (cpu, _, _) = cpu_seconds(|| (0..1_000).for_each(|_| drop(fold_in.explain(black_box(items), values, 7))));
+    println!("explanation of a score by 165 ratings, rank {}: {:.1} us", params.rank, cpu * 1000.0);
+}
+
 fn table() {
+    if let Ok(rank) = std::env::var("WEIR_BENCH_RANK") {
+        // For a profiler: one training, some hundred iterations.
+        let params = AlsParams { rank: rank.parse().unwrap_or(64), max_iterations: 50, ..Default::default() };
+        return report("1M explicit", &zipf(6_040, 3_706, 1_000_000, 0.8, 1), &params, 1, peak_gflops());
+    }
     let peak = peak_gflops();
     println!("peak of one core: {peak:.0} GFLOP/s (f32, fused multiply-add)");
     let ratings = zipf(6_040, 3_706, 1_000_000, 0.8, 1);
@@ -145,11 +163,27 @@ fn table() {
     for rank in [10, 16, 32, 128] {
         report("1M explicit", &ratings, &AlsParams { rank, ..base.clone() }, 1, peak);
     }
-    report("1M implicit", &ratings, &AlsParams { feedback: Feedback::Implicit { alpha: 1.0 }, ..base.clone() }, 1, peak);
+    let implicit = Feedback::Implicit { alpha: 1.0 };
+    report("1M implicit", &ratings, &AlsParams { feedback: implicit, ..base.clone() }, 1, peak);
     report("1M nonnegative", &ratings, &AlsParams { nonnegative: true, ..base.clone() }, 1, peak);
+    report("1M explicit, CG", &ratings, &AlsParams { solver: Solver::CG, ..base.clone() }, 1, peak);
+    report("1M implicit, CG", &ratings, &AlsParams { solver: Solver::CG, feedback: implicit, ..base.clone() }, 1, peak);
+    report("1M static bias", &ratings, &AlsParams { bias: Bias::Static { damping: 5.0 }, ..base.clone() }, 1, peak);
+    report("1M learned bias", &ratings, &AlsParams { rank: 63, bias: Bias::Learned, ..base.clone() }, 1, peak);
+    fold_in(&ratings, &base);
     if std::env::var_os("WEIR_BENCH_20M").is_some() {
         let (cpu, wall, ratings) = cpu_seconds(|| zipf(138_493, 26_744, 20_000_000, 0.8, 1));
         println!("20M ratings made in {cpu:.1} CPU-s, {wall:.1} s");
+        let entries: Vec<(u32, u32, f32)> = ratings.entries().collect();
+        let users: Vec<u32> = entries.iter().map(|entry| entry.0).collect();
+        let items: Vec<u32> = entries.iter().map(|entry| entry.1).collect();
+        let values: Vec<f32> = entries.iter().map(|entry| entry.2).collect();
+        drop(entries);
+        let (cpu, wall, _) = cpu_seconds(|| Csr::new(138_493, 26_744, &users, &items, &values));
+        println!("20M ratings into a matrix: {cpu:.2} CPU-s, {wall:.2} s");
+        let (cpu, wall, _) = cpu_seconds(|| ratings.transpose());
+        println!("20M ratings transposed: {cpu:.2} CPU-s, {wall:.2} s");
+        drop((users, items, values));
         report("20M explicit, 2 threads", &ratings, &base, 2, peak);
     }
 }

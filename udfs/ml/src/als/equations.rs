@@ -53,7 +53,7 @@ impl Gram {
         Self::with_isa(factors, Isa::detect())
     }
 
-    /// Upper triangle, in whole lanes.
+    /// Both triangles: a product with a vector is then a sum of rows.
     pub(super) fn matrix(&self) -> &[f32] {
         &self.matrix
     }
@@ -68,18 +68,20 @@ impl Gram {
         let places: Vec<u32> = (0..factors.n_rows() as u32).collect();
         // Parts in f32 and their sum in f64: all rows together are too many for f32.
         for part_places in places.chunks(16 * chunk) {
-            part.fill(0.0);
-            for places in part_places.chunks(chunk) {
+            for (place, places) in part_places.chunks(chunk).enumerate() {
                 isa.gather(&rows, places, &[], None, &mut panel);
-                isa.gram(&panel, places.len(), rank, &mut part);
+                isa.gram(&panel, places.len(), rank, place == 0, &mut part);
             }
             for (sum, entry) in sums.iter_mut().zip(part.iter()) {
                 *sum += f64::from(*entry);
             }
         }
         let mut matrix = Aligned::zeros(stride * stride);
-        for (entry, sum) in matrix.iter_mut().zip(&sums) {
-            *entry = *sum as f32;
+        for row in 0..rank {
+            for column in row..rank {
+                let entry = sums[row * stride + column] as f32;
+                (matrix[row * stride + column], matrix[column * stride + row]) = (entry, entry);
+            }
         }
         Self { matrix }
     }
@@ -102,7 +104,8 @@ pub struct Equations {
     pub stride: usize,
     pub matrix: Aligned,
     pub right: Aligned,
-    /// The weighted sum of the squared targets: the loss of a row whose factors are zero.
+    /// The weighted sum of the squared targets: the loss of a row whose factors are zero. Not summed (0) for explicit
+    /// ratings without biases, where it never changes.
     pub energy: f64,
     /// The neighbours' factors, times the roots of their weights: all of them after [`Self::collect`].
     pub panel: Aligned,
@@ -134,13 +137,12 @@ impl Equations {
         }
     }
 
-    /// Sums `A = λ·scale·I + Σ c·y yᵀ` and `b = Σ target·y` over the ratings of a row. `go_on` is asked before each chunk.
+    /// Sums `A = λ·scale·I + Σ c·y yᵀ` and `b = Σ target·y` over the ratings of a row, of which there is one at least. `go_on` is asked before each chunk.
     ///
     /// Returns false, with unfinished sums, when `go_on` did.
     pub fn build(&mut self, others: &Others<'_>, row: &RowRatings<'_>, go_on: impl Fn() -> bool) -> bool {
-        match others.gram {
-            Some(gram) => self.matrix.copy_from_slice(&gram.matrix),
-            None => self.matrix.fill(0.0),
+        if let Some(gram) = others.gram {
+            self.matrix.copy_from_slice(&gram.matrix);
         }
         self.clear();
         for start in (0..row.neighbours.len()).step_by(self.chunk) {
@@ -148,7 +150,7 @@ impl Equations {
                 return false;
             }
             let n = self.add_chunk(others, row, start, 0);
-            self.isa.gram(&self.panel, n, self.rank, &mut self.matrix);
+            self.isa.gram(&self.panel, n, self.rank, start == 0 && others.gram.is_none(), &mut self.matrix);
         }
         let lambda = self.lambda(row);
         for place in 0..self.rank {
@@ -205,7 +207,7 @@ impl Equations {
                 (Some(&self.weights[..n]), &self.targets[..n])
             }
         };
-        if weights.is_none() {
+        if weights.is_none() && others.bias.is_some() {
             self.energy += f64::from(dot(targets, targets));
         }
         let panel = &mut self.panel[panel_start * self.stride..];

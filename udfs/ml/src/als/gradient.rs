@@ -81,7 +81,7 @@ fn multiply(equations: &Equations, operator: Operator<'_>, x: &[f32], product: &
         Operator::Panel { n_rows, lambda, gram } => {
             isa.twice(&equations.panel, n_rows, rank, x, product);
             if let Some(gram) = gram {
-                isa.symmetric(gram.matrix(), rank, x, product);
+                isa.right(gram.matrix(), rank, &x[..rank], product);
             }
             for (product, x) in product.iter_mut().zip(x) {
                 *product += lambda * x;

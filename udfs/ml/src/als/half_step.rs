@@ -28,7 +28,7 @@ impl<'a> Rows<'a> {
         Self { side, ratings, heaviest_first }
     }
 
-    /// Solves every row in place. Returns the loss over all ratings, with the regularisation of this side's factors.
+    /// Solves every row in place. Returns the sum of [`Outcome::Solved`]'s losses.
     ///
     /// A row without ratings becomes zero; callers decide what a cold start means. Each row is one thread's work
     /// from start to end, and the loss is summed row after row: the result does not depend on how many threads

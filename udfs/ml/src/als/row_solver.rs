@@ -14,7 +14,8 @@ const PIVOT_MIN: f32 = 1e-5;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outcome {
     Solved {
-        /// The row's part of the loss, with the regularisation of its own factors.
+        /// The row's part of the loss, with the regularisation of its own factors. Without the energy of its targets
+        /// ([`Equations::energy`]) for explicit ratings without biases.
         loss: f64,
     },
     /// There are no finite factors.

@@ -57,10 +57,14 @@ pub fn train_from(ratings: &Csr, params: &AlsParams, control: &Control<'_>, star
             (training.model.user_bias, training.model.item_bias) = (biases.users, biases.items);
         }
     }
+    // With targets that never change their energy is left out of the rows.
+    let is_plain = params.feedback == Feedback::Explicit && params.bias == Bias::None;
+    let square = |value: &f32| f64::from(*value) * f64::from(*value);
+    let energy = if is_plain { ratings.values().iter().map(square).sum() } else { 0.0 };
     for iteration in 1..=params.max_iterations {
         training.half_step(Side::Item)?;
         let loss = training.half_step(Side::User)?;
-        (control.progress)(Progress { iteration, max_iterations: params.max_iterations, loss: Some(loss) });
+        (control.progress)(Progress { iteration, max_iterations: params.max_iterations, loss: Some(energy + loss) });
         if control.is_cancelled() {
             return Err(AlsError::Cancelled);
         }
@@ -100,7 +104,7 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Solves one side. Returns the loss over all ratings, with the regularisation of both sides.
+    /// Solves one side. Returns the loss over all ratings (less their energy), with the regularisation of both sides.
     fn half_step(&mut self, side: Side) -> Result<f64, AlsError> {
         let model = &mut self.model;
         let has_bias = model.has_bias();

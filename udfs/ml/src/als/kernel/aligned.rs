@@ -4,12 +4,12 @@
 /// Floats of a lane: a cache line, a register of AVX-512.
 pub const LANE: usize = 16;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 struct Lane([f32; LANE]);
 
 /// A buffer of whole lanes, 64 bytes aligned: no load of a lane touches two cache lines.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Aligned(Vec<Lane>);
 
 impl Aligned {

@@ -58,21 +58,51 @@ unsafe fn copy<V: Vector>(
         let start = *neighbour as usize * rank;
         let source = &rows.data[start..start + rank];
         let weight = weight(place);
+        let weight = is_weighted.then_some(weight);
         // SAFETY: `source` has `n_full` lanes and `n_rest` floats more, `target` as many whole lanes.
         unsafe {
             let (from, to) = (source.as_ptr(), target.as_mut_ptr());
-            let factor = V::splat(weight);
-            for lane in 0..n_full {
-                let value = V::load(from.add(lane * LANE));
-                (if is_weighted { value.mul(factor) } else { value }).store(to.add(lane * LANE));
+            // Unrolled for the usual ranks: the compiler would make a call of memcpy out of a loop.
+            match n_full {
+                0 => {}
+                1 => copy_lanes::<V, 1>(from, to, weight),
+                2 => copy_lanes::<V, 2>(from, to, weight),
+                3 => copy_lanes::<V, 3>(from, to, weight),
+                _ => {
+                    for lane in (0..n_full - 3).step_by(4) {
+                        copy_lanes::<V, 4>(from.add(lane * LANE), to.add(lane * LANE), weight);
+                    }
+                    for lane in n_full / 4 * 4..n_full {
+                        copy_lanes::<V, 1>(from.add(lane * LANE), to.add(lane * LANE), weight);
+                    }
+                }
             }
             if n_rest > 0 {
                 let value = V::load_first(from.add(n_full * LANE), n_rest);
-                (if is_weighted { value.mul(factor) } else { value }).store(to.add(n_full * LANE));
+                weight.map_or(value, |weight| value.mul(V::splat(weight))).store(to.add(n_full * LANE));
             }
         }
         if rows.with_one {
-            target[rank] = weight;
+            target[rank] = weight.unwrap_or(1.0);
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn copy_lanes<V: Vector, const LANES: usize>(from: *const f32, to: *mut f32, weight: Option<f32>) {
+    // SAFETY: the caller has as many lanes on both sides.
+    unsafe {
+        let mut values = [V::splat(0.0); LANES];
+        // By index: an iterator over the array would keep it in memory.
+        for lane in 0..LANES {
+            values[lane] = V::load(from.add(lane * LANE));
+            if let Some(weight) = weight {
+                values[lane] = values[lane].mul(V::splat(weight));
+            }
+        }
+        for lane in 0..LANES {
+            values[lane].store(to.add(lane * LANE));
         }
     }
 }

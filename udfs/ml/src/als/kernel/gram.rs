@@ -7,21 +7,32 @@ use super::aligned::LANE;
 use super::stride_of;
 use super::vector::{Registers, Vector};
 
-/// `matrix += panelᵀ·panel` over `depth` rows of the panel.
+/// What becomes of the sums.
+pub const ADD: u8 = 0;
+pub const SUBTRACT: u8 = 1;
+/// They replace what was there.
+pub const WRITE: u8 = 2;
+
+/// `matrix = panelᵀ·panel` over `depth` rows of the panel when `is_first`, else `+=`.
 ///
 /// # Safety
 /// The machine has the instructions of `V`; the panel has `depth` rows and the matrix `stride` rows of whole lanes.
 #[inline(always)]
-pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, matrix: &mut [f32]) {
-    update::<V, false>(panel.as_ptr(), stride_of(rank), depth, 0, rank, matrix.as_mut_ptr());
+pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, is_first: bool, matrix: &mut [f32]) {
+    let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
+    if is_first {
+        update::<V, WRITE>(panel, stride, depth, 0, rank, matrix);
+    } else {
+        update::<V, ADD>(panel, stride, depth, 0, rank, matrix);
+    }
 }
 
-/// Adds (or subtracts) the outer products of `depth` rows to the matrix rows from `first_row`, a multiple of 8.
+/// Adds (subtracts, writes) the outer products of `depth` rows to the matrix rows from `first_row`, a multiple of 8.
 ///
 /// # Safety
 /// As [`gram`]; the panel and those matrix rows do not overlap.
 #[inline(always)]
-pub unsafe fn update<V: Vector, const SUBTRACT: bool>(
+pub unsafe fn update<V: Vector, const THEN: u8>(
     panel: *const f32,
     stride: usize,
     depth: usize,
@@ -37,22 +48,22 @@ pub unsafe fn update<V: Vector, const SUBTRACT: bool>(
             Registers::Many => {
                 if n_lanes - lane == 1 && row.is_multiple_of(LANE) && row + 8 < rank {
                     // 8 accumulators would wait for each other.
-                    tile::<V, 16, 1, SUBTRACT>(panel, stride, depth, row, lane, matrix);
+                    tile::<V, 16, 1, THEN>(panel, stride, depth, row, lane, matrix);
                     row += 16;
                     continue;
                 }
                 while lane < n_lanes {
                     match n_lanes - lane {
                         1 => {
-                            tile::<V, 8, 1, SUBTRACT>(panel, stride, depth, row, lane, matrix);
+                            tile::<V, 8, 1, THEN>(panel, stride, depth, row, lane, matrix);
                             lane += 1;
                         }
                         2 | 4 => {
-                            tile::<V, 8, 2, SUBTRACT>(panel, stride, depth, row, lane, matrix);
+                            tile::<V, 8, 2, THEN>(panel, stride, depth, row, lane, matrix);
                             lane += 2;
                         }
                         _ => {
-                            tile::<V, 8, 3, SUBTRACT>(panel, stride, depth, row, lane, matrix);
+                            tile::<V, 8, 3, THEN>(panel, stride, depth, row, lane, matrix);
                             lane += 3;
                         }
                     }
@@ -60,14 +71,14 @@ pub unsafe fn update<V: Vector, const SUBTRACT: bool>(
             }
             Registers::Some => {
                 for lane in lane..n_lanes {
-                    tile::<V, 4, 1, SUBTRACT>(panel, stride, depth, row, lane, matrix);
-                    tile::<V, 4, 1, SUBTRACT>(panel, stride, depth, row + 4, lane, matrix);
+                    tile::<V, 4, 1, THEN>(panel, stride, depth, row, lane, matrix);
+                    tile::<V, 4, 1, THEN>(panel, stride, depth, row + 4, lane, matrix);
                 }
             }
             Registers::Few => {
                 for lane in lane..n_lanes {
                     for part in 0..4 {
-                        tile::<V, 2, 1, SUBTRACT>(panel, stride, depth, row + 2 * part, lane, matrix);
+                        tile::<V, 2, 1, THEN>(panel, stride, depth, row + 2 * part, lane, matrix);
                     }
                 }
             }
@@ -78,7 +89,7 @@ pub unsafe fn update<V: Vector, const SUBTRACT: bool>(
 
 /// One tile of the sum, in registers from the first to the last row of the panel.
 #[inline(always)]
-unsafe fn tile<V: Vector, const ROWS: usize, const LANES: usize, const SUBTRACT: bool>(
+unsafe fn tile<V: Vector, const ROWS: usize, const LANES: usize, const THEN: u8>(
     panel: *const f32,
     stride: usize,
     depth: usize,
@@ -106,8 +117,11 @@ unsafe fn tile<V: Vector, const ROWS: usize, const LANES: usize, const SUBTRACT:
     for (place, sums) in sums.iter().enumerate() {
         for (part, sum) in sums.iter().enumerate() {
             let entry = matrix.add((row + place) * stride + (lane + part) * LANE);
-            let old = V::load(entry);
-            (if SUBTRACT { old.sub(*sum) } else { old.add(*sum) }).store(entry);
+            match THEN {
+                WRITE => sum.store(entry),
+                SUBTRACT => V::load(entry).sub(*sum).store(entry),
+                _ => V::load(entry).add(*sum).store(entry),
+            }
         }
     }
 }

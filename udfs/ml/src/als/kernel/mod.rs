@@ -36,7 +36,7 @@ pub use gather::Rows;
 /// The kernels of one instruction set.
 struct Kernels {
     gather: unsafe fn(&Rows<'_>, &[u32], &[u32], Option<&[f32]>, &mut [f32]),
-    gram: unsafe fn(&[f32], usize, usize, &mut [f32]),
+    gram: unsafe fn(&[f32], usize, usize, bool, &mut [f32]),
     right: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
     cholesky: unsafe fn(&mut [f32], usize, &mut [f32], &[f32], &mut [f32]) -> bool,
     restrict: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
@@ -100,12 +100,12 @@ impl Isa {
         unsafe { (self.kernels.gather)(rows, neighbours, ahead, weights, panel) }
     }
 
-    /// `matrix += panelᵀ·panel` (upper triangle) over the first `depth` rows of the panel.
-    pub fn gram(self, panel: &[f32], depth: usize, rank: usize, matrix: &mut [f32]) {
+    /// `matrix = panelᵀ·panel` (upper triangle) over the first `depth` rows of the panel when `is_first`, else `+=`.
+    pub fn gram(self, panel: &[f32], depth: usize, rank: usize, is_first: bool, matrix: &mut [f32]) {
         let stride = stride_of(rank);
         assert!(panel.len() >= depth * stride && matrix.len() >= stride * stride);
         // SAFETY: as above.
-        unsafe { (self.kernels.gram)(panel, depth, rank, matrix) }
+        unsafe { (self.kernels.gram)(panel, depth, rank, is_first, matrix) }
     }
 
     /// `right += panelᵀ·targets`.
@@ -176,9 +176,9 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        unsafe fn gram(panel: &[f32], depth: usize, rank: usize, matrix: &mut [f32]) {
+        unsafe fn gram(panel: &[f32], depth: usize, rank: usize, is_first: bool, matrix: &mut [f32]) {
             // SAFETY: as above.
-            unsafe { super::gram::gram::<$vector>(panel, depth, rank, matrix) }
+            unsafe { super::gram::gram::<$vector>(panel, depth, rank, is_first, matrix) }
         }
 
         $(#[target_feature(enable = $feature)])?
