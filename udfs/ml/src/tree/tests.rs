@@ -1,0 +1,1 @@
+//! What forests and boosted trees must both hold.
