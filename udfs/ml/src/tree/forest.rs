@@ -6,7 +6,7 @@ use super::fixed::Scale;
 use super::grow::Growth;
 use super::labels::{check_frame, check_labels, check_parameter, check_targets, check_two_classes, check_weights, pick, rows_with_weight};
 use super::learner::Learner;
-use super::model::{Tree, for_each_block, value};
+use super::model::{LANES, Tree, for_each_block, value};
 use super::moments::{Criterion, Limits, Moments};
 use super::sampling::multiplicities;
 use super::workers;
@@ -467,14 +467,22 @@ pub(super) fn check_trees(trees: &[Tree], tree_weights: &[f64], width: usize, n_
 pub(super) fn sums(trees: &[Tree], tree_weights: &[f64], base: &[f64], frame: &Frame, n_features: usize) -> Vec<f64> {
     let width = base.len();
     let mut sums: Vec<f64> = base.iter().copied().cycle().take(frame.n_rows() * width).collect();
+    let stride = n_features.max(1);
     for_each_block(frame, n_features, |first, block| {
-        let sums = &mut sums[first * width..][..block.len() * width];
+        let sums = &mut sums[first * width..][..block.len() / stride * width];
         for (number, (tree, weight)) in trees.iter().zip(tree_weights).enumerate() {
             let first_value = number * tree.width() % width;
-            for (sums, row) in sums.chunks_exact_mut(width).zip(block.clone()) {
-                let values = tree.leaf_values(tree.leaf(|feature| row[feature]));
+            let add = |sums: &mut [f64], leaf: u32| {
+                let values = tree.leaf_values(leaf);
                 sums[first_value..].iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+            };
+            let (mut groups, mut group_sums) = (block.chunks_exact(stride * LANES), sums.chunks_exact_mut(width * LANES));
+            for (rows, sums) in groups.by_ref().zip(group_sums.by_ref()) {
+                let leaves = tree.leaves(std::array::from_fn(|lane| &rows[lane * stride..][..stride]));
+                sums.chunks_exact_mut(width).zip(leaves).for_each(|(sums, leaf)| add(sums, leaf));
             }
+            let rest = groups.remainder().chunks_exact(stride).zip(group_sums.into_remainder().chunks_exact_mut(width));
+            rest.for_each(|(row, sums)| add(sums, tree.leaf(|feature| row[feature])));
         }
     });
     sums

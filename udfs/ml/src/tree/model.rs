@@ -203,6 +203,24 @@ impl Tree {
         node.child
     }
 
+    /// The leaves of [`LANES`] rows at once: while one waits for memory, the others go on.
+    pub(super) fn leaves(&self, rows: [&[f64]; LANES]) -> [u32; LANES] {
+        let mut places = [0; LANES];
+        let mut is_done = false;
+        while !is_done {
+            is_done = true;
+            for (place, row) in places.iter_mut().zip(rows) {
+                let node = &self.nodes[*place];
+                if node.feature != LEAF {
+                    let goes_left = self.goes_left(node, row[(node.feature & FEATURE_MASK) as usize]);
+                    *place = node.child as usize + usize::from(!goes_left);
+                    is_done = false;
+                }
+            }
+        }
+        places.map(|place| self.nodes[place].child)
+    }
+
     /// The values of a leaf.
     #[inline]
     pub(super) fn leaf_values(&self, leaf: u32) -> &[f64] {
@@ -316,14 +334,17 @@ impl TreeBuilder {
     }
 }
 
-/// Calls `work` for blocks of rows: the first row, and the values row by row, `n_features` each.
+/// Rows that walk down a tree at once.
+pub(super) const LANES: usize = 8;
+
+/// Calls `work` for blocks of rows: the first row, and the values row by row, `n_features` each (at least one).
 ///
-/// A column that the frame lacks is missing in all rows. Trees then walk through memory that is in the cache.
-pub(super) fn for_each_block(frame: &Frame, n_features: usize, mut work: impl FnMut(usize, std::slice::ChunksExact<f64>)) {
-    /// Numbers in a block: 128 KiB.
-    const BLOCK: usize = 16_384;
+/// A column that the frame lacks is missing in all rows.
+pub(super) fn for_each_block(frame: &Frame, n_features: usize, mut work: impl FnMut(usize, &[f64])) {
+    /// Numbers in a block: 1 MiB. A deep tree is larger than that, and has to come from memory once per block.
+    const BLOCK: usize = 1 << 17;
     let stride = n_features.max(1);
-    let rows_max = (BLOCK / stride).clamp(1, 512).min(frame.n_rows().max(1));
+    let rows_max = (BLOCK / stride).max(LANES).min(frame.n_rows().max(1));
     let mut block = vec![f64::NAN; rows_max * stride];
     for first in (0..frame.n_rows()).step_by(rows_max) {
         let n_rows = rows_max.min(frame.n_rows() - first);
@@ -336,7 +357,7 @@ pub(super) fn for_each_block(frame: &Frame, n_features: usize, mut work: impl Fn
                 }
             }
         }
-        work(first, block[..n_rows * stride].chunks_exact(stride));
+        work(first, &block[..n_rows * stride]);
     }
 }
 

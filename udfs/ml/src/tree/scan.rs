@@ -52,7 +52,7 @@ impl Search {
         let mut cells = std::mem::take(&mut self.cells);
         cells.resize(256 * width, 0);
         let is_sparse = (rows.len() as f64) < n_bins as f64 * ROWS_PER_BIN;
-        let mut is_varied = true;
+        let is_varied;
         if is_sparse {
             let mut marks = [0u64; 4];
             rows.iter().map(|row| feature.bins[*row as usize]).for_each(|bin| marks[usize::from(bin >> 6)] |= 1 << (bin & 63));
