@@ -2,9 +2,11 @@
 
 use super::PredictorModel;
 use super::learned::{Learned, LearnedKind, Task};
+use super::scoring::HeldOut;
+use super::stored;
 use crate::error::Result;
 use crate::models::artefact::{Files, Parts, parquet_file, unwritable};
-use crate::models::evaluation::Evaluation;
+use crate::models::spark;
 use datafusion::arrow::array::ArrayRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,7 +23,7 @@ struct Manifest {
     kind: LearnedKind,
     /// What the learner says about itself.
     learned: Value,
-    held_out: Option<Evaluation>,
+    held_out: Option<HeldOut>,
 }
 
 /// A [`Task`]; the classes are in [`CLASSES`].
@@ -76,10 +78,9 @@ pub(in crate::models) fn read(manifest: Value, files: &Files) -> Result<Option<P
 }
 
 /// Asks the one who wrote it; `None` when the parts do not fit together.
-fn read_learned(kind: LearnedKind, _learned: Value, _files: &Files) -> Result<Option<Arc<dyn Learned>>> {
+fn read_learned(kind: LearnedKind, learned: Value, files: &Files) -> Result<Option<Arc<dyn Learned>>> {
     match kind {
-        LearnedKind::Trained => Ok(None),
-        // Helper `spark`: replace by `spark::read_learned(learned, files)`, you may edit this line.
-        LearnedKind::Spark => Ok(None),
+        LearnedKind::Trained => Ok(stored::read(learned, files)?.map(|trained| Arc::new(trained) as Arc<dyn Learned>)),
+        LearnedKind::Spark => Ok(spark::read_learned(learned, files)?.map(|pipeline| Arc::new(pipeline) as Arc<dyn Learned>)),
     }
 }

@@ -123,6 +123,19 @@ pub(in crate::models) fn texts(array: &ArrayRef) -> Result<StringArray> {
     Ok(converted(array, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
+/// Calls `each` with every value as text, in order.
+///
+/// # Errors
+/// As [`texts`].
+pub(super) fn for_each_text(array: &ArrayRef, each: impl FnMut(Option<&str>)) -> Result<()> {
+    match array.data_type() {
+        DataType::Utf8View => array.as_string_view().iter().for_each(each),
+        DataType::LargeUtf8 => array.as_string::<i64>().iter().for_each(each),
+        _ => texts(array)?.iter().for_each(each),
+    }
+    Ok(())
+}
+
 /// The number that a text is: blank text is a missing one (NaN), `None` is no number.
 pub(super) fn number_of(text: &str) -> Option<f64> {
     let text = text.trim();

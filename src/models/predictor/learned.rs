@@ -118,6 +118,21 @@ pub(in crate::models) trait Learned: Debug + Send + Sync {
     /// Only internal ones.
     fn table(&self, table: ModelTable) -> Result<Option<RecordBatch>>;
 
+    /// The distances between the centroids, row by row, in the space in which rows are measured; models of
+    /// clusters only. `None`: the evaluation has no Davies-Bouldin index.
+    fn centroid_distances(&self) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// The sum of the squared distances of rows from the mean of training, in the space whose directions the components
+    /// are; models of components only. `None`: the evaluation has no explained variance.
+    ///
+    /// # Errors
+    /// Those of [`Learned::predict`].
+    fn spread(&self, _columns: &[ArrayRef], _n_rows: usize) -> Result<Option<f64>> {
+        Ok(None)
+    }
+
     /// What is written of it: a JSON value and files, whose names must not begin with `predictor`.
     ///
     /// # Errors

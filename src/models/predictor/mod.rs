@@ -7,22 +7,38 @@
 //! ```
 //! A [`PredictorModel`] finds columns, shows predictions and scores them; a [`learned::Learned`] computes.
 
-pub(super) mod artefact;
-pub(super) mod columns;
-pub(super) mod learned;
-mod options;
-mod output;
-mod training;
+mod algorithm; //            the learners of weir_ml behind one door
+pub(super) mod artefact; //  a predictor as files
+pub(super) mod columns; //   columns of a query as numbers and texts
+mod features; //             how columns become features, and are kept with the model
+mod known; //                which options each model type knows
+mod labels; //               labels of any type as classes
+pub(super) mod learned; //   what was learned, whoever trained it
+mod learner; //              options as parameters of learners
+mod options; //              the options of CREATE MODEL
+mod output; //               predictions as columns
+mod rows; //                 the rows of a training query
+mod scoring; //              measures, confusion matrix, ROC curve
+mod search; //               HPARAM_CANDIDATES and HPARAM_RANGE
+mod statistics; //           ML.FEATURE_INFO
+mod stored; //               a model of our own as files
+mod tables; //               weights, importances, centroids
+mod trained; //              a model of our own
+mod training; //             a training run
+mod trials; //               a search over options
 
 pub use options::PredictorOptions;
 pub(super) use training::train;
 
+use self::labels::ClassLookup;
 use self::learned::{Holds, Learned, Task};
+use self::scoring::{HeldOut, Scorer, Truth};
 use super::evaluation::Evaluation;
 use super::training::Rows;
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::{Field, Schema};
+use futures::StreamExt;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -76,7 +92,7 @@ pub struct PredictorModel {
     pub(super) model_type: String,
     pub(super) task: Task,
     pub(super) learned: Arc<dyn Learned>,
-    pub(super) held_out: Option<Evaluation>,
+    held_out: Option<HeldOut>,
 }
 
 impl PredictorModel {
@@ -109,7 +125,8 @@ impl PredictorModel {
     /// # Errors
     /// Those of [`PredictorModel::output_fields`].
     pub fn predict(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let columns: Vec<ArrayRef> = self.input_places(rows.schema_ref())?.into_iter().map(|place| Arc::clone(rows.column(place))).collect();
+        let columns: Vec<ArrayRef> =
+            self.input_places(rows.schema_ref())?.into_iter().map(|place| Arc::clone(rows.column(place))).collect();
         output::columns(&self.task, &self.learned.predict(&columns, rows.num_rows())?, rows.num_rows())
     }
 
@@ -142,6 +159,10 @@ impl PredictorModel {
     /// # Errors
     /// `InvalidStatement` when no rows were held out.
     pub fn held_out(&self) -> Result<&Evaluation> {
+        self.scored_rows().map(|held_out| &held_out.evaluation)
+    }
+
+    fn scored_rows(&self) -> Result<&HeldOut> {
         self.held_out.as_ref().ok_or_else(|| self.none_held_out())
     }
 
@@ -152,25 +173,66 @@ impl PredictorModel {
 
     /// What [`PredictorModel::evaluate`] answers, without numbers.
     pub fn evaluation_form(&self) -> Evaluation {
-        todo!()
+        Scorer::new(&self.task, None).finish().evaluation
     }
 
-    /// Scores the rows of a query, which have the label too.
+    /// Scores the rows of a query, which have the label too. Rows that the model gives no answer for do not count.
     ///
     /// # Errors
     /// `UndefinedColumn`, `InvalidValue` with the row, and those of `rows`.
-    pub async fn evaluate(&self, _schema: &Schema, _rows: Rows<'_>) -> Result<Evaluation> {
-        todo!()
+    pub async fn evaluate(&self, schema: &Schema, mut rows: Rows<'_>) -> Result<Evaluation> {
+        let places = self.input_places(schema)?;
+        let what = format!("model \"{}\"", self.name);
+        let label = self.task.label().map(|label| columns::find(&what, label, schema)).transpose()?;
+        let lookup = match (&self.task, label) {
+            (Task::Classification { classes, .. }, Some(place)) => Some(ClassLookup::new(schema.field(place).name(), classes)?),
+            _ => None,
+        };
+        let mut scorer = Scorer::new(&self.task, self.learned.centroid_distances());
+        let (mut codes, mut numbers, mut first_row) = (Vec::new(), Vec::new(), 1);
+        while let Some(batch) = rows.next().await.transpose()? {
+            let inputs: Vec<ArrayRef> = places.iter().map(|place| Arc::clone(batch.column(*place))).collect();
+            let n_rows = batch.num_rows();
+            let truth = match (&lookup, label) {
+                (Some(lookup), Some(place)) => {
+                    codes.clear();
+                    lookup.add(batch.column(place), first_row, &mut codes)?;
+                    Truth::Classes(&codes)
+                }
+                (None, Some(place)) => {
+                    numbers.clear();
+                    labels::add_numbers(batch.column(place), schema.field(place).name(), first_row, &mut numbers)?;
+                    Truth::Numbers(&numbers)
+                }
+                _ => Truth::Nothing { spread: self.learned.spread(&inputs, n_rows)? },
+            };
+            scorer.add(&self.learned.predict(&inputs, n_rows)?, truth);
+            first_row += n_rows as u64;
+            // A forest takes a while for a batch: let others on.
+            tokio::task::yield_now().await;
+        }
+        Ok(scorer.finish().evaluation)
     }
 
     /// A table about the model.
     ///
     /// # Errors
-    /// `WrongObject` when a model of its type has no such table.
+    /// `WrongObject` when a model of its type has no such table, `InvalidStatement` when it needs held-out rows and there were
+    /// none.
     pub fn table(&self, table: ModelTable) -> Result<RecordBatch> {
-        self.learned.table(table)?.ok_or_else(|| {
-            let what = format!("model \"{}\" of type {} has no {}", self.name, self.model_type, table.function());
-            Error::new(Code::WrongObject, what)
-        })
+        match (table, &self.task) {
+            (ModelTable::ConfusionMatrix, Task::Classification { classes, .. }) => {
+                let names = columns::texts(classes)?.iter().map(|name| name.unwrap_or_default().to_owned()).collect::<Vec<_>>();
+                self.scored_rows()?.confusion_matrix(classes, &names)
+            }
+            (ModelTable::RocCurve, Task::Classification { classes, .. }) if classes.len() == 2 => self.scored_rows()?.roc_curve(),
+            (ModelTable::ConfusionMatrix | ModelTable::RocCurve, _) => Err(self.no_table(table)),
+            _ => self.learned.table(table)?.ok_or_else(|| self.no_table(table)),
+        }
+    }
+
+    fn no_table(&self, table: ModelTable) -> Error {
+        let what = format!("model \"{}\" of type {} has no {}", self.name, self.model_type, table.function());
+        Error::new(Code::WrongObject, what)
     }
 }
