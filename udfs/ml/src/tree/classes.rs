@@ -127,9 +127,8 @@ impl Learner for Classes {
         bins.iter_mut().zip(keyed).for_each(|(bin, (_, sorted))| *bin = sorted);
     }
 
-    fn is_pure(&self, rows: &[u32]) -> bool {
-        let Some((first, others)) = rows.split_first() else { return true };
-        others.iter().all(|row| self.labels[*row as usize] == self.labels[*first as usize])
+    fn is_pure(&self, _: &[u32], sums: &[ClassRow]) -> bool {
+        sums.windows(2).all(|pair| pair[0].label == pair[1].label)
     }
 
     fn leaf(&self, total: &[i64], values: &mut Vec<f64>) {

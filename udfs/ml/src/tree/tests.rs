@@ -451,7 +451,7 @@ fn training_stops_early() {
     assert!((errors / 800.0 - best).abs() < 1e-9, "{} {best}", errors / 800.0);
     // Without evaluation rows a part of the training rows is held out.
     let held_out = boost_classify(&rows, &thirds(&targets), 3, &params);
-    assert!(held_out.trees().len() < 900 && held_out.trees().len() % 3 == 0);
+    assert!(held_out.trees().len() < 900 && held_out.trees().len().is_multiple_of(3));
 }
 
 #[test]
