@@ -108,7 +108,7 @@ pub struct OutOfBag {
     pub n_rows: usize,
 }
 
-/// Trains a classifier. `labels` are below `n_classes`; `weights`, one per row, are not negative.
+/// Trains a classifier. `labels` are below `n_classes`; `weights`, one per row, are 0 or from 1e-20 to 1e20.
 ///
 /// A numeric feature with more than `max_bins` distinct values is cut where about equal numbers of rows fall
 /// between; categories beyond the 254 most frequent count as one. Missing values go to the side where they gain
@@ -161,7 +161,7 @@ pub fn train_classifier(
     }
 }
 
-/// Trains a regressor. `targets` are from -1e100 to 1e100; `weights`, one per row, are not negative. Features are treated as
+/// Trains a regressor. `targets` are from -1e100 to 1e100; `weights`, one per row, are 0 or from 1e-20 to 1e20. Features are treated as
 /// by [`train_classifier`].
 ///
 /// # Errors

@@ -76,15 +76,20 @@ impl Moments<3> {
     pub(super) fn weighted(criterion: Criterion, responses: Vec<f64>, weights: &[f64], limits: Limits) -> Self {
         let heaviest = weights.iter().copied().fold(0.0, f64::max);
         let weight_scale = Scale::fitting(heaviest, weights.len());
-        let (mut centre, mut response_scale) = (0.0, weight_scale);
+        // Sums of responses are kept in this unit of weight, one for usual weights: copies of a row then add up
+        // to exactly what a whole weight brings.
+        let magnitude = heaviest.log2().floor();
+        let unit = if magnitude < 0.0 { magnitude.exp2() } else { (magnitude - 10.0).max(0.0).exp2() };
+        let (mut centre, mut response_scale, mut sum_scale) = (0.0, weight_scale, weight_scale);
         if criterion == Criterion::Variance {
-            // Rows heavier than one need room in the sums.
-            (centre, response_scale) = centre_and_scale(criterion, &responses, heaviest.max(1.0));
+            (centre, response_scale) = centre_and_scale(criterion, &responses, heaviest / unit);
+            sum_scale = response_scale.times(unit);
         }
+        let units = weight_scale.times(1.0 / unit);
         let row = |(response, weight): (&f64, &f64)| {
             let weight = weight_scale.fixed(*weight).max(1);
             let sum = match criterion {
-                Criterion::Variance => product(weight, weight_scale, response_scale.fixed(response - centre)),
+                Criterion::Variance => product(weight, units, response_scale.fixed(response - centre)),
                 // The weight of class 1, so that no share leaves 0 to 1.
                 _ => weight * i64::from(*response > 0.0),
             };
@@ -92,7 +97,7 @@ impl Moments<3> {
         };
         let rows = responses.iter().zip(weights).map(row).collect();
         let (min_instances, min_gain) = (limits.instances(), limits.min_gain);
-        Self { criterion, rows, weight_scale, response_scale, centre, min_instances, min_gain, responses }
+        Self { criterion, rows, weight_scale, response_scale: sum_scale, centre, min_instances, min_gain, responses }
     }
 }
 
