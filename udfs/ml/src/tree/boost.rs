@@ -91,8 +91,8 @@ pub struct Boosted {
     evaluation_losses: Vec<f64>,
 }
 
-/// Trains a regressor with squared loss. `targets` are from -1e100 to 1e100; `weights`, one per row, are not
-/// negative; `evaluation` is rows held out. Features are treated as by [`super::forest::train_classifier`].
+/// Trains a regressor with squared loss. `targets` are from -1e100 to 1e100; `weights`, one per row, are 0 or
+/// from 1e-20 to 1e20; `evaluation` is rows held out. Features are treated as by [`super::forest::train_classifier`].
 ///
 /// # Errors
 /// [`LearnError::Empty`], [`LearnError::NoFeature`], [`LearnError::Value`], [`LearnError::Parameter`],

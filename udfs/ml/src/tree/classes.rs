@@ -99,6 +99,21 @@ impl Learner for Classes {
             return f64::NEG_INFINITY;
         }
         let unit = self.scale.unit();
+        if !self.is_entropy {
+            // One pass over the classes: sums of weights and of their squares.
+            let (mut weight_left, mut weight_right, mut weight, mut squares_left, mut squares_right, mut squares) =
+                (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+            for (left, total) in left[1..].iter().zip(&total[1..]) {
+                let (of_left, of_right, of_both) = (*left as f64 * unit, (total - left) as f64 * unit, *total as f64 * unit);
+                weight_left += of_left;
+                weight_right += of_right;
+                weight += of_both;
+                squares_left += of_left * of_left;
+                squares_right += of_right * of_right;
+                squares += of_both * of_both;
+            }
+            return (squares_left / weight_left + squares_right / weight_right - squares / weight).max(0.0);
+        }
         let right = left[1..].iter().zip(&total[1..]).map(|(left, total)| (total - left) as f64 * unit);
         (self.spread(self.reals(total)) - self.spread(self.reals(left)) - self.spread(right)).max(0.0)
     }
@@ -127,9 +142,8 @@ impl Learner for Classes {
         bins.iter_mut().zip(keyed).for_each(|(bin, (_, sorted))| *bin = sorted);
     }
 
-    fn is_pure(&self, rows: &[u32]) -> bool {
-        let Some((first, others)) = rows.split_first() else { return true };
-        others.iter().all(|row| self.labels[*row as usize] == self.labels[*first as usize])
+    fn is_pure(&self, _: &[u32], sums: &[ClassRow]) -> bool {
+        sums.windows(2).all(|pair| pair[0].label == pair[1].label)
     }
 
     fn leaf(&self, total: &[i64], values: &mut Vec<f64>) {

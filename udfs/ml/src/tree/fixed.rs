@@ -26,6 +26,11 @@ impl Scale {
         Self { factor: 2f64.powi(exponent), unit: 2f64.powi(-exponent) }
     }
 
+    /// The scale of the same integers when they stand for numbers `power` (of two) times as large.
+    pub(super) fn times(self, power: f64) -> Self {
+        Self { factor: self.factor / power, unit: self.unit * power }
+    }
+
     /// The integer nearest to `number` on this scale.
     #[inline]
     pub(super) fn fixed(&self, number: f64) -> i64 {

@@ -108,7 +108,7 @@ pub struct OutOfBag {
     pub n_rows: usize,
 }
 
-/// Trains a classifier. `labels` are below `n_classes`; `weights`, one per row, are not negative.
+/// Trains a classifier. `labels` are below `n_classes`; `weights`, one per row, are 0 or from 1e-20 to 1e20.
 ///
 /// A numeric feature with more than `max_bins` distinct values is cut where about equal numbers of rows fall
 /// between; categories beyond the 254 most frequent count as one. Missing values go to the side where they gain
@@ -161,7 +161,7 @@ pub fn train_classifier(
     }
 }
 
-/// Trains a regressor. `targets` are from -1e100 to 1e100; `weights`, one per row, are not negative. Features are treated as
+/// Trains a regressor. `targets` are from -1e100 to 1e100; `weights`, one per row, are 0 or from 1e-20 to 1e20. Features are treated as
 /// by [`train_classifier`].
 ///
 /// # Errors
@@ -301,12 +301,16 @@ impl Job<'_> {
         let row_sums = rows.iter().map(|row| growth.learner.row(*row, counts[*row as usize])).collect();
         let tree = growth.grow(rows, row_sums)?.tree;
         if params.bootstrap {
-            for (row, _) in counts.iter().enumerate().filter(|(_, count)| **count == 0) {
-                if row % 4096 == 0 && self.control.is_cancelled() {
+            let unseen: Vec<usize> = (0..n_rows).filter(|row| counts[*row] == 0).collect();
+            let (groups, rest) = unseen.as_chunks::<LANES>();
+            for (number, rows) in groups.iter().enumerate() {
+                if number % 1024 == 0 && self.control.is_cancelled() {
                     return Err(LearnError::Cancelled);
                 }
-                sums.add(row, tree.leaf_values(tree.leaf(|feature| value(self.frame, feature, row))));
+                let leaves = tree.leaves(|lane, feature| value(self.frame, feature, rows[lane]));
+                rows.iter().zip(leaves).for_each(|(row, leaf)| sums.add(*row, tree.leaf_values(leaf)));
             }
+            rest.iter().for_each(|row| sums.add(*row, tree.leaf_values(tree.leaf(|feature| value(self.frame, feature, *row)))));
         }
         Ok(tree)
     }
@@ -478,7 +482,7 @@ pub(super) fn sums(trees: &[Tree], tree_weights: &[f64], base: &[f64], frame: &F
             };
             let (mut groups, mut group_sums) = (block.chunks_exact(stride * LANES), sums.chunks_exact_mut(width * LANES));
             for (rows, sums) in groups.by_ref().zip(group_sums.by_ref()) {
-                let leaves = tree.leaves(std::array::from_fn(|lane| &rows[lane * stride..][..stride]));
+                let leaves = tree.leaves(|lane, feature| rows[lane * stride + feature]);
                 sums.chunks_exact_mut(width).zip(leaves).for_each(|(sums, leaf)| add(sums, leaf));
             }
             let rest = groups.remainder().chunks_exact(stride).zip(group_sums.into_remainder().chunks_exact_mut(width));

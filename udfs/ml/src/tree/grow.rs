@@ -159,7 +159,7 @@ impl<L: Learner> Grower<'_, L> {
         node.n_rows() < 2
             || self.growth.max_depth.is_some_and(|max_depth| node.depth >= max_depth)
             || !self.growth.learner.can_split(&node.total)
-            || self.growth.learner.is_pure(&self.rows[node.start..node.end])
+            || self.growth.learner.is_pure(&self.rows[node.start..node.end], &self.sums[node.start..node.end])
     }
 
     fn wants_histogram(&self, node: &Pending) -> bool {

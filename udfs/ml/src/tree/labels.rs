@@ -63,8 +63,9 @@ pub(super) fn check_weights(weights: Option<&[f64]>, n_rows: usize) -> Result<()
     if weights.len() != n_rows {
         return Err(LearnError::Shape { what: "weights and rows differ in number" });
     }
-    match weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-        Some(row) => Err(LearnError::Value { what: "weight", row, value: weights[row], expected: "a finite number of at least 0" }),
+    // Products of weights and targets must neither overflow nor vanish.
+    match weights.iter().position(|weight| *weight != 0.0 && !(1e-20..=1e20).contains(weight)) {
+        Some(row) => Err(LearnError::Value { what: "weight", row, value: weights[row], expected: "0, or from 1e-20 to 1e20" }),
         None => Ok(()),
     }
 }

@@ -38,7 +38,7 @@ pub(super) trait Learner: Sync {
     fn order(&self, cells: &[i64], total: &[i64], bins: &mut [u8]);
 
     /// Whether all rows want the same prediction.
-    fn is_pure(&self, rows: &[u32]) -> bool;
+    fn is_pure(&self, rows: &[u32], sums: &[Self::Row]) -> bool;
 
     /// Appends what a leaf predicts.
     fn leaf(&self, total: &[i64], values: &mut Vec<f64>);

@@ -203,16 +203,18 @@ impl Tree {
         node.child
     }
 
-    /// The leaves of [`LANES`] rows at once: while one waits for memory, the others go on.
-    pub(super) fn leaves(&self, rows: [&[f64]; LANES]) -> [u32; LANES] {
+    /// The leaves of [`LANES`] rows at once, given their values by lane and feature: while one row waits for
+    /// memory, the others go on.
+    #[inline]
+    pub(super) fn leaves(&self, value: impl Fn(usize, usize) -> f64) -> [u32; LANES] {
         let mut places = [0; LANES];
         let mut is_done = false;
         while !is_done {
             is_done = true;
-            for (place, row) in places.iter_mut().zip(rows) {
+            for (lane, place) in places.iter_mut().enumerate() {
                 let node = &self.nodes[*place];
                 if node.feature != LEAF {
-                    let goes_left = self.goes_left(node, row[(node.feature & FEATURE_MASK) as usize]);
+                    let goes_left = self.goes_left(node, value(lane, (node.feature & FEATURE_MASK) as usize));
                     *place = node.child as usize + usize::from(!goes_left);
                     is_done = false;
                 }
@@ -329,7 +331,13 @@ impl TreeBuilder {
         }
     }
 
-    pub(super) fn finish(self) -> Tree {
+    pub(super) fn finish(mut self) -> Tree {
+        let tree = &mut self.tree;
+        tree.nodes.shrink_to_fit();
+        tree.category_words.shrink_to_fit();
+        for numbers in [&mut tree.values, &mut tree.impurities, &mut tree.gains, &mut tree.weights] {
+            numbers.shrink_to_fit();
+        }
         self.tree
     }
 }

@@ -76,15 +76,20 @@ impl Moments<3> {
     pub(super) fn weighted(criterion: Criterion, responses: Vec<f64>, weights: &[f64], limits: Limits) -> Self {
         let heaviest = weights.iter().copied().fold(0.0, f64::max);
         let weight_scale = Scale::fitting(heaviest, weights.len());
-        let (mut centre, mut response_scale) = (0.0, weight_scale);
+        // Sums of responses are kept in this unit of weight, one for usual weights: copies of a row then add up
+        // to exactly what a whole weight brings.
+        let magnitude = heaviest.log2().floor();
+        let unit = if magnitude < 0.0 { magnitude.exp2() } else { (magnitude - 10.0).max(0.0).exp2() };
+        let (mut centre, mut response_scale, mut sum_scale) = (0.0, weight_scale, weight_scale);
         if criterion == Criterion::Variance {
-            // Rows heavier than one need room in the sums.
-            (centre, response_scale) = centre_and_scale(criterion, &responses, heaviest.max(1.0));
+            (centre, response_scale) = centre_and_scale(criterion, &responses, heaviest / unit);
+            sum_scale = response_scale.times(unit);
         }
+        let units = weight_scale.times(1.0 / unit);
         let row = |(response, weight): (&f64, &f64)| {
             let weight = weight_scale.fixed(*weight).max(1);
             let sum = match criterion {
-                Criterion::Variance => product(weight, weight_scale, response_scale.fixed(response - centre)),
+                Criterion::Variance => product(weight, units, response_scale.fixed(response - centre)),
                 // The weight of class 1, so that no share leaves 0 to 1.
                 _ => weight * i64::from(*response > 0.0),
             };
@@ -92,7 +97,7 @@ impl Moments<3> {
         };
         let rows = responses.iter().zip(weights).map(row).collect();
         let (min_instances, min_gain) = (limits.instances(), limits.min_gain);
-        Self { criterion, rows, weight_scale, response_scale, centre, min_instances, min_gain, responses }
+        Self { criterion, rows, weight_scale, response_scale: sum_scale, centre, min_instances, min_gain, responses }
     }
 }
 
@@ -137,6 +142,9 @@ impl<const N: usize> Learner for Moments<N> {
 
     fn accumulate(&self, cells: &mut [i64], bins: &[u8], rows: &[u32], sums: &[[i64; N]]) {
         let cells = cells.as_chunks_mut::<N>().0;
+        if cells.len() <= FEW_CELLS && rows.len() >= 64 {
+            return accumulate_in_lanes(cells, bins, rows, sums);
+        }
         for (row, sum) in rows.iter().zip(sums) {
             let cell = &mut cells[bins[*row as usize] as usize];
             for place in 0..N {
@@ -210,12 +218,18 @@ impl<const N: usize> Learner for Moments<N> {
         bins.sort_by(|left, right| mean(*left).total_cmp(&mean(*right)).then(left.cmp(right)));
     }
 
-    fn is_pure(&self, rows: &[u32]) -> bool {
-        let Some((first, others)) = rows.split_first() else { return true };
-        match self.responses.get(*first as usize) {
-            Some(response) => others.iter().all(|row| self.responses[*row as usize] == *response),
-            None => false,
+    fn is_pure(&self, rows: &[u32], sums: &[[i64; N]]) -> bool {
+        if let Criterion::Gradient { .. } = self.criterion {
+            return false;
         }
+        if N == 2 {
+            // Equal means, multiplied out. The sums lie in order, the responses do not.
+            let equal = |left: &[i64; N], right: &[i64; N]| {
+                i128::from(left[1]) * i128::from(right[0]) == i128::from(right[1]) * i128::from(left[0])
+            };
+            return sums.windows(2).all(|pair| equal(&pair[0], &pair[1]));
+        }
+        rows.windows(2).all(|pair| self.responses[pair[0] as usize] == self.responses[pair[1] as usize])
     }
 
     fn leaf(&self, total: &[i64], values: &mut Vec<f64>) {
@@ -234,7 +248,7 @@ impl<const N: usize> Learner for Moments<N> {
             Criterion::Gradient { .. } => None,
             Criterion::Gini => Some(2.0 * share * (1.0 - share)),
             Criterion::Entropy => Some((nats(1.0 - share, 1.0) + nats(share, 1.0)) / std::f64::consts::LN_2),
-            Criterion::Variance if self.is_pure(rows) => Some(0.0),
+            Criterion::Variance if self.is_pure(rows, sums) => Some(0.0),
             Criterion::Variance => {
                 let difference = |row: &u32| self.responses[*row as usize] - self.centre - share;
                 let farthest = rows.iter().map(|row| difference(row).abs()).fold(0.0, f64::max);
@@ -245,6 +259,31 @@ impl<const N: usize> Learner for Moments<N> {
                 Some(scale.real(squares.sum()) / weight)
             }
         }
+    }
+}
+
+/// Features with so few bins have most neighbouring rows in the same one.
+const FEW_CELLS: usize = 16;
+
+/// Adds rows to few cells: four rows each to cells of their own, because an addition to the cell of the row
+/// before would have to wait for it.
+fn accumulate_in_lanes<const N: usize>(cells: &mut [[i64; N]], bins: &[u8], rows: &[u32], sums: &[[i64; N]]) {
+    const LANES: usize = 4;
+    let mut lanes = [[[0; N]; FEW_CELLS]; LANES];
+    let ((row_groups, rows), (sum_groups, sums)) = (rows.as_chunks::<LANES>(), sums.as_chunks::<LANES>());
+    for (rows, sums) in row_groups.iter().zip(sum_groups) {
+        for lane in 0..LANES {
+            let cell = &mut lanes[lane][usize::from(bins[rows[lane] as usize]) % FEW_CELLS];
+            for place in 0..N {
+                cell[place] += sums[lane][place];
+            }
+        }
+    }
+    for (row, sum) in rows.iter().zip(sums) {
+        super::learner::add(&mut lanes[0][usize::from(bins[*row as usize]) % FEW_CELLS], sum);
+    }
+    for lane in &lanes {
+        cells.iter_mut().zip(lane).for_each(|(cell, sum)| super::learner::add(cell, sum));
     }
 }
 

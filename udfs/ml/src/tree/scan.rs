@@ -65,7 +65,7 @@ impl Search {
                 ones(marks).for_each(|bin| cells[usize::from(bin) * width..][..width].fill(0));
             }
         } else {
-            learner.accumulate(&mut cells, &feature.bins, rows, sums);
+            learner.accumulate(&mut cells[..(n_bins + 1) * width], &feature.bins, rows, sums);
             is_varied = self.scan_all(learner, (number, feature), &cells, total);
             cells[..(n_bins + 1) * width].fill(0);
         }

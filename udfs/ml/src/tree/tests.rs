@@ -1,8 +1,8 @@
 //! What forests and boosted trees must both hold.
 
-use super::boost::{self, BoostParams, Boosted};
+use super::boost::{self, BoostParams, Boosted, Objective};
 use super::forest::{self, FeatureSubset, Forest, ForestParams, Impurity};
-use super::model::{Rule, Tree};
+use super::model::{NodeSpec, Rule, SplitSpec, Tree};
 use crate::control::{Control, Progress};
 use crate::error::LearnError;
 use crate::frame::{Column, Frame, MISSING};
@@ -397,6 +397,29 @@ fn weights_equal_duplicates() {
 }
 
 #[test]
+fn weights_of_any_magnitude_are_usable() {
+    let n = 60;
+    let rows = frame(vec![numbers(n, |row| row as f64)]);
+    let labels: Vec<u32> = (0..n as u32).map(|row| row / 20).collect();
+    let targets: Vec<f64> = labels.iter().map(|label| f64::from(*label)).collect();
+    for weights in [vec![1e-20; n], vec![1e20; n], vec![0.1; n], (0..n).map(|row| if row % 2 == 0 { 1e-18 } else { 1e3 }).collect()] {
+        let check = |predictions: Vec<f64>| {
+            assert!(predictions.iter().zip(&targets).all(|(prediction, target)| (prediction - target).abs() < 1e-6), "{predictions:?}");
+        };
+        for (labels, n_classes) in [(&labels, 3), (&labels.iter().map(|label| u32::from(*label > 0)).collect(), 2)] {
+            for impurity in [Impurity::Gini, Impurity::Entropy] {
+                let params = ForestParams { impurity, ..one_tree() };
+                let train = |control: &Control| forest::train_classifier(&rows, labels, n_classes, Some(&weights), &params, control);
+                let predictions = with_control(1, train).unwrap().predict(&rows);
+                assert!(predictions.iter().zip(labels).all(|(prediction, label)| *prediction == f64::from(*label)), "{predictions:?}");
+            }
+        }
+        let train = |control: &Control| forest::train_regressor(&rows, &targets, Some(&weights), &one_tree(), control);
+        check(with_control(1, train).unwrap().predict(&rows));
+    }
+}
+
+#[test]
 fn limits_hold() {
     let (rows, targets) = mixed(1000, 9);
     let leaves = |forest: &Forest| -> Vec<f64> {
@@ -438,6 +461,23 @@ fn models_are_rebuilt_from_their_trees() {
 }
 
 #[test]
+fn boosted_trees_of_spark_keep_their_meaning() {
+    let leaf = |value: f64| NodeSpec { values: vec![value], ..NodeSpec::default() };
+    let split = SplitSpec { feature: 0, rule: Rule::AtMost(1.0), missing_left: false, left: 1, right: 2 };
+    let tree = || Tree::from_nodes(vec![NodeSpec { split: Some(split.clone()), ..NodeSpec::default() }, leaf(-0.5), leaf(0.25)]).unwrap();
+    let rows = frame(vec![numbers(2, |row| row as f64 + 0.5)]);
+    // Tree weights 1 and 0.1; a classifier's probability is 1 / (1 + exp(-2 · sum)).
+    let classifier = Boosted::from_trees(Objective::Logistic, 1, vec![0.0], vec![tree(), tree()], vec![2.0, 0.2]).unwrap();
+    let probability = |sum: f64| 1.0 / (1.0 + (-2.0 * sum).exp());
+    for (row, sum) in [-0.55, 0.275].into_iter().enumerate() {
+        assert!((classifier.probabilities(&rows)[2 * row + 1] - probability(sum)).abs() < 1e-15);
+    }
+    assert_eq!(classifier.predict(&rows), [0.0, 1.0]);
+    let regressor = Boosted::from_trees(Objective::SquaredError, 1, vec![0.0], vec![tree(), tree()], vec![1.0, 0.5]).unwrap();
+    assert_eq!(regressor.predict(&rows), [-0.75, 0.375]);
+}
+
+#[test]
 fn training_stops_early() {
     let ((rows, targets), (test, test_targets)) = (mixed(800, 11), mixed(400, 12));
     let params = BoostParams { n_iterations: 300, early_stopping_rounds: Some(5), ..BoostParams::default() };
@@ -451,7 +491,7 @@ fn training_stops_early() {
     assert!((errors / 800.0 - best).abs() < 1e-9, "{} {best}", errors / 800.0);
     // Without evaluation rows a part of the training rows is held out.
     let held_out = boost_classify(&rows, &thirds(&targets), 3, &params);
-    assert!(held_out.trees().len() < 900 && held_out.trees().len() % 3 == 0);
+    assert!(held_out.trees().len() < 900 && held_out.trees().len().is_multiple_of(3));
 }
 
 #[test]

@@ -17,20 +17,20 @@ pub(super) fn map_with<S: Send, T: Send>(
         return ((0..n_pieces).map(|piece| work(&mut state, piece)).collect(), vec![state]);
     }
     let next = AtomicUsize::new(0);
-    let finished: Mutex<(Vec<(usize, T)>, Vec<S>)> = Mutex::new((Vec::with_capacity(n_pieces), Vec::with_capacity(threads)));
+    let results: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(n_pieces));
+    let states: Mutex<Vec<S>> = Mutex::new(Vec::with_capacity(threads));
     let run = || {
         let mut state = state();
-        let mut results = Vec::new();
+        let mut own = Vec::new();
         loop {
             let piece = next.fetch_add(1, Ordering::Relaxed);
             if piece >= n_pieces {
                 break;
             }
-            results.push((piece, work(&mut state, piece)));
+            own.push((piece, work(&mut state, piece)));
         }
-        let mut finished = finished.lock().unwrap_or_else(PoisonError::into_inner);
-        finished.0.append(&mut results);
-        finished.1.push(state);
+        results.lock().unwrap_or_else(PoisonError::into_inner).append(&mut own);
+        states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
     };
     std::thread::scope(|scope| {
         for _ in 1..threads {
@@ -38,7 +38,8 @@ pub(super) fn map_with<S: Send, T: Send>(
         }
         run();
     });
-    let (mut results, states) = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_unstable_by_key(|(piece, _)| *piece);
     (results.into_iter().map(|(_, result)| result).collect(), states)
 }
