@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use datafusion::arrow::array::{Int32Array, StringArray};
     use std::sync::Arc;
-    use weir_functions::Recommender;
+    use weir_functions::{RecommendOptions, Recommender};
 
     fn imported(users: Vec<i32>, items: Vec<&str>) -> ImportedFactors {
         let side = |column: &str, ids: ArrayRef, factors: Vec<f32>| ImportedSide { column: column.into(), ids, rank: 2, factors };
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!((score(9, "b"), score(9, "a")), (Some(2.0), Some(4.0)));
         assert_eq!((score(-2, "b"), score(-2, "a")), (Some(3.0), Some(5.0)));
         assert!(score(1, "a").unwrap().is_nan());
-        let best = model.recommend(&9.into(), 5, true).unwrap();
+        let best = model.recommend(&9.into(), 5, &RecommendOptions::default()).unwrap();
         assert_eq!(best.iter().map(|item| item.score).collect::<Vec<_>>(), [4.0, 2.0]);
     }
 }

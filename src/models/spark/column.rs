@@ -6,7 +6,6 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArr
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
-use std::sync::Arc;
 
 use super::cells;
 
@@ -207,9 +206,4 @@ fn java_exponent(text: &str) -> String {
     let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let point = if mantissa.contains('.') { "" } else { ".0" };
     format!("{mantissa}{point}E{exponent}")
-}
-
-/// Values as a shared array of texts, for tests and labels.
-pub(super) fn text_array(texts: &[String]) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(texts))
 }

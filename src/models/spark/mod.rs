@@ -18,6 +18,7 @@ mod params;
 mod pipeline;
 mod read;
 mod stage;
+mod table;
 mod tree;
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use crate::models::artefact::{Files, Parts, unwritable};
 use crate::models::predictor::ModelTable;
 use crate::models::predictor::learned::{Holds, Input, Learned, LearnedKind, Predictions, Task};
 
-use datafusion::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,13 +28,15 @@ const CHUNK: usize = 1 << 20;
 
 /// A pipeline, or a model alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct SparkPipeline {
+pub(in crate::models) struct SparkPipeline {
     inputs: Vec<Input>,
     /// Columns are numbered: the inputs first, then what steps write.
     steps: Vec<Step>,
     features: u32,
     features_column: String,
     offset: Option<u32>,
+    /// The classes of a classifier as text, for tables about it.
+    class_names: Vec<String>,
     model: Model,
 }
 
@@ -122,7 +126,11 @@ pub(super) fn assemble(directory: &str, parts: Vec<Part>) -> Result<(Task, Spark
     };
     let task = task_of(&spec, &parts, &after);
     let steps = needed_steps(directory, &spec, parts)?;
-    Ok((task, number(directory, *spec, steps)?))
+    let mut pipeline = number(directory, *spec, steps)?;
+    if let Task::Classification { classes, .. } = &task {
+        pipeline.class_names = class_names(classes)?;
+    }
+    Ok((task, pipeline))
 }
 
 /// The labels of an indexer, and of a handled invalid value.
@@ -163,6 +171,12 @@ fn classes(words: Option<Vec<String>>, width: usize) -> ArrayRef {
             Arc::new((0..width).map(|class| Some(word(class))).collect::<StringArray>())
         }
     }
+}
+
+/// Classes as text.
+fn class_names(classes: &ArrayRef) -> Result<Vec<String>> {
+    let words = cast(classes, &DataType::Utf8).map_err(|error| Error::internal(format!("could not name classes: {error}")))?;
+    Ok(words.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }
 
 /// The steps that lead to the features of the model, in order.
@@ -258,7 +272,7 @@ fn number(directory: &str, spec: ModelSpec, specs: Vec<StepSpec>) -> Result<Spar
     };
     let features = of_kind(&spec.features, Holds::Vector)?;
     let offset = spec.offset.as_deref().map(|name| of_kind(name, Holds::Number)).transpose()?;
-    Ok(SparkPipeline { inputs, steps, features, features_column: spec.features, offset, model: spec.model })
+    Ok(SparkPipeline { inputs, steps, features, features_column: spec.features, offset, class_names: Vec::new(), model: spec.model })
 }
 
 impl SparkPipeline {
@@ -272,8 +286,33 @@ impl SparkPipeline {
     }
 
     /// The last stage.
-    pub fn model(&self) -> &Model {
+    pub(super) fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// The columns that it reads: the first ones by number.
+    pub(super) fn raw_inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// The stages before the last; each writes the next column.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The number of the column of features.
+    pub(super) fn features_place(&self) -> usize {
+        self.features as usize
+    }
+
+    /// The name of the column of features.
+    pub(super) fn features_column(&self) -> &str {
+        &self.features_column
+    }
+
+    /// The classes of a classifier.
+    pub(super) fn class_names(&self) -> &[String] {
+        &self.class_names
     }
 
     fn chunk(&self, columns: &[ArrayRef], first: usize, n_rows: usize, to: &mut Predictions) -> Result<()> {
@@ -324,8 +363,8 @@ impl Learned for SparkPipeline {
         self.steps.iter().map(of_step).sum::<usize>() + of_model + size_of::<Self>()
     }
 
-    fn table(&self, _table: ModelTable) -> Result<Option<RecordBatch>> {
-        Ok(None)
+    fn table(&self, table: ModelTable) -> Result<Option<RecordBatch>> {
+        super::table::table(self, table)
     }
 
     fn write(&self) -> Result<Parts> {

@@ -2,9 +2,9 @@
 
 use super::fixture::{Place, flag, inner, leaf, lists, matrix, nested, nodes, number, text_list, tree_weights, vector, vectors};
 use crate::error::{Code, Error};
-use crate::models::predictor::PredictorModel;
+use crate::models::predictor::{ModelTable, PredictorModel};
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type};
 use serde_json::json;
@@ -208,8 +208,8 @@ async fn unknown_words_are_refused_left_out_or_a_category() {
     says(&strict.predict(&unknown).unwrap_err(), Code::InvalidValue, &["\"word\"", "'zz'", "row 2", "handleInvalid"]);
     let null = rows(vec![("word", words(&[None]))]);
     says(&strict.predict(&null).unwrap_err(), Code::InvalidValue, &["NULL", "row 1"]);
-    assert_eq!(predicted(&place.predictor("skip").await, &unknown), [Some(11.0), None, None]);
-    assert_eq!(predicted(&place.predictor("keep").await, &unknown), [Some(11.0), Some(21.0), Some(21.0)]);
+    assert_eq!(predicted(&*place.predictor("skip").await, &unknown), [Some(11.0), None, None]);
+    assert_eq!(predicted(&*place.predictor("keep").await, &unknown), [Some(11.0), Some(21.0), Some(21.0)]);
 }
 
 #[tokio::test]
@@ -282,8 +282,8 @@ async fn an_assembler_takes_no_text_and_treats_null_as_told() {
     says(&strict.predict(&text).unwrap_err(), Code::InvalidStatement, &["\"a\"", "Utf8", "CAST"]);
     let gaps = rows(vec![("a", floats(&[Some(1.0), None, Some(f64::NAN)])), ("b", floats(&[Some(2.0); 3]))]);
     says(&strict.predict(&gaps).unwrap_err(), Code::InvalidValue, &["\"features\"", "row 2", "NULL"]);
-    assert_eq!(predicted(&place.predictor("skip").await, &gaps), [Some(21.0), None, None]);
-    assert_eq!(predicted(&place.predictor("keep").await, &gaps), [Some(21.0), None, None]);
+    assert_eq!(predicted(&*place.predictor("skip").await, &gaps), [Some(21.0), None, None]);
+    assert_eq!(predicted(&*place.predictor("keep").await, &gaps), [Some(21.0), None, None]);
 }
 
 #[tokio::test]
@@ -565,4 +565,50 @@ async fn spark_2_indexers_have_one_list_of_labels() {
     );
     let model = place.predictor("old").await;
     assert_eq!(predicted(&model, &rows(vec![("w", words(&[Some("y")]))])), [Some(1.0)]);
+}
+
+#[tokio::test]
+async fn tables_name_the_columns_that_a_pipeline_reads() {
+    let place = Place::new();
+    let before = |place: &Place, at: &str, last: &dyn Fn(&Place, &str)| {
+        place.pipeline(
+            at,
+            &[
+                &|place, at| place.indexer(at, ("word", "index"), &["b", "a", "c"], "error"),
+                &|place, at| {
+                    let params = json!({ "inputCols": ["index"], "outputCols": ["hot"] });
+                    place.metadata(at, "feature.OneHotEncoderModel", params, json!({}));
+                    place.table(&format!("{at}/data"), vec![("categorySizes", nested(Arc::new(Int32Array::from(vec![3]))))]);
+                },
+                &|place, at| place.assembler(at, &["hot", "x"], "features", "error"),
+                last,
+            ],
+        );
+    };
+    let texts = |batch: &RecordBatch, column: &str| -> Vec<Option<String>> {
+        batch.column_by_name(column).unwrap().as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
+    };
+    let doubles = |batch: &RecordBatch, column: &str| batch.column_by_name(column).unwrap().as_primitive::<Float64Type>().values().to_vec();
+    let some = |text: &str| Some(text.to_owned());
+    before(&place, "linear", &|place, at| linear(place, at, &[1.0, 2.0, 3.0], 4.0));
+    let weights = place.predictor("linear").await.table(ModelTable::Weights).unwrap();
+    assert_eq!(texts(&weights, "processed_input"), [some("__INTERCEPT__"), some("word"), some("word"), some("x")]);
+    assert_eq!(texts(&weights, "category"), [None, some("b"), some("a"), None]);
+    assert_eq!(doubles(&weights, "weight"), [4.0, 1.0, 2.0, 3.0]);
+    before(&place, "tree", &|place, at| {
+        place.metadata(at, "regression.DecisionTreeRegressionModel", json!({}), json!({ "numFeatures": 3 }));
+        let table = vec![
+            inner(0, 0, (1, 4), 0, &[0.5], -1),
+            inner(0, 1, (2, 3), 2, &[0.5], -1),
+            leaf(0, 2, 1.0, &[1.0, 1.0]),
+            leaf(0, 3, 1.0, &[1.0, 1.0]),
+            leaf(0, 4, 1.0, &[1.0, 1.0]),
+        ];
+        place.table(&format!("{at}/data"), nodes(&table, false));
+    });
+    let model = place.predictor("tree").await;
+    let importance = model.table(ModelTable::FeatureImportance).unwrap();
+    assert_eq!(texts(&importance, "feature"), [some("word"), some("x")]);
+    assert_eq!(doubles(&importance, "importance"), [0.5, 0.5]);
+    assert_eq!(model.table(ModelTable::Weights).unwrap_err().code, Code::WrongObject);
 }
