@@ -21,12 +21,13 @@ mod registry;
 mod report;
 mod spark;
 mod training;
+mod tuning;
 
 pub use evaluation::{Evaluation, Measure};
 pub use lookup::CatalogLookup;
 pub use option::ModelOption;
 pub use predictor::{ModelTable, PredictorModel, PredictorOptions};
-pub use recommender::{ColdStart, RecommenderModel, RecommenderOptions};
+pub use recommender::{RecommendRequest, RecommendedRows, RecommenderModel, RecommenderOptions};
 pub use registry::{Loaded, Models};
 pub use report::{Iteration, TrainingReport, Trial};
 pub use spark::{SparkOptions, import};

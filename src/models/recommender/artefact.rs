@@ -1,13 +1,16 @@
-//! A recommender as files: factors, ids, and what each user has seen.
+//! A recommender as files: factors, ids, and what each user has rated.
 //!
 //! ```text
-//! user_factors.parquet   id, features, seen (places of items in item_factors)
+//! user_factors.parquet   id, features, seen (places of items in item_factors), ratings (of those)
 //! item_factors.parquet   id, features, popularity
 //! ```
+//! Both have `bias` when the model has biases, and `ranking_features` when it has an implicit companion.
 
+use super::RecommenderModel;
+use super::evaluation::RankingOptions;
+use super::factor_model::FactorModel;
 use super::ids::Ids;
-use super::options::ColdStart;
-use super::{RecommenderModel, Seen};
+use super::options::{ColdStart, FitOptions};
 use crate::error::Result;
 use crate::models::artefact::{Files, Parts, parquet_file, unwritable};
 use crate::models::evaluation::Evaluation;
@@ -16,21 +19,28 @@ use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, Float32Type, UInt32Type};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use weir_ml::als::{AlsModel, Factors};
+use weir_ml::als::{AlsModel, Csr, Factors};
 
 const USERS: &str = "user_factors.parquet";
 const ITEMS: &str = "item_factors.parquet";
+const FEATURES: &str = "features";
+const RANKING_FEATURES: &str = "ranking_features";
+const BIAS: &str = "bias";
 
 /// The recommender's part of `model.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     user: ManifestColumn,
     item: ManifestColumn,
-    rating_column: String,
-    rank: usize,
+    rating_column: Option<String>,
+    fit: FitOptions,
+    /// The mean of all ratings, of a model with biases.
+    mean: Option<f32>,
+    has_companion: bool,
     n_users: usize,
     n_items: usize,
     cold_start_strategy: ColdStart,
+    ranking: RankingOptions,
     held_out: Option<Evaluation>,
 }
 
@@ -49,14 +59,18 @@ impl ManifestColumn {
 
 /// What is written of a model.
 pub(in crate::models) fn write(model: &RecommenderModel) -> Result<Parts> {
+    let als = &model.primary.als;
     let manifest = Manifest {
         user: ManifestColumn::of(&model.users),
         item: ManifestColumn::of(&model.items),
         rating_column: model.rating_column.clone(),
-        rank: model.als.users.rank(),
+        fit: model.fit.clone(),
+        mean: als.has_bias().then_some(als.mean),
+        has_companion: model.companion.is_some(),
         n_users: model.n_users(),
         n_items: model.n_items(),
         cold_start_strategy: model.cold_start,
+        ranking: model.ranking,
         held_out: model.held_out.clone(),
     };
     let manifest = serde_json::to_value(&manifest).map_err(unwritable)?;
@@ -70,15 +84,37 @@ pub(in crate::models) fn read(manifest: serde_json::Value, files: &Files) -> Res
 }
 
 fn users_file(model: &RecommenderModel) -> Result<Vec<u8>> {
-    let seen_items: ArrayRef = Arc::new(UInt32Array::from(model.seen.items.clone()));
-    let lengths = model.seen.offsets.windows(2).map(|pair| pair[1] - pair[0]);
-    let seen = lists(lengths, &seen_items)?;
-    parquet_file(vec![("id", model.users.stored()), ("features", features(&model.als.users)?), ("seen", seen)])
+    let seen = &model.seen;
+    let rows = || (0..seen.n_rows()).map(|user| seen.row(user));
+    let seen_items: ArrayRef = Arc::new(rows().flat_map(|(items, _)| items.iter().copied()).collect::<UInt32Array>());
+    let ratings: ArrayRef = Arc::new(Float32Array::from(seen.values().to_vec()));
+    let lengths = || (0..seen.n_rows()).map(|user| seen.row_len(user));
+    let mut columns = factor_columns(model, &model.users, |als| (&als.users, &als.user_bias))?;
+    columns.extend([("seen", lists(lengths(), &seen_items)?), ("ratings", lists(lengths(), &ratings)?)]);
+    parquet_file(columns)
 }
 
 fn items_file(model: &RecommenderModel) -> Result<Vec<u8>> {
-    let popularity: ArrayRef = Arc::new(Float32Array::from(model.popularity.clone()));
-    parquet_file(vec![("id", model.items.stored()), ("features", features(&model.als.items)?), ("popularity", popularity)])
+    let mut columns = factor_columns(model, &model.items, |als| (&als.items, &als.item_bias))?;
+    columns.push(("popularity", Arc::new(Float32Array::from(model.popularity.clone()))));
+    parquet_file(columns)
+}
+
+/// The columns that users and items have in common.
+fn factor_columns(
+    model: &RecommenderModel,
+    ids: &Ids,
+    side: impl Fn(&AlsModel) -> (&Factors, &Vec<f32>),
+) -> Result<Vec<(&'static str, ArrayRef)>> {
+    let (factors, biases) = side(&model.primary.als);
+    let mut columns = vec![("id", ids.stored()), (FEATURES, features(factors)?)];
+    if !biases.is_empty() {
+        columns.push((BIAS, Arc::new(Float32Array::from(biases.clone()))));
+    }
+    if let Some(companion) = &model.companion {
+        columns.push((RANKING_FEATURES, features(side(&companion.als).0)?));
+    }
+    Ok(columns)
 }
 
 fn features(factors: &Factors) -> Result<ArrayRef> {
@@ -98,39 +134,63 @@ fn assemble(manifest: Manifest, users: &RecordBatch, items: &RecordBatch, name: 
         let data_type: DataType = column.data_type.parse().ok()?;
         Ids::from_stored(column.name, data_type, rows.column_by_name("id")?).filter(|ids| ids.len() == n)
     };
-    let factors = |rows: &RecordBatch| {
-        let lists = rows.column_by_name("features")?.as_list_opt::<i64>()?;
-        let values = flat(lists)?.as_primitive_opt::<Float32Type>()?.values().to_vec();
-        let whole = lists.offsets().lengths().all(|length| length == manifest.rank) && values.iter().all(|value| value.is_finite());
-        (whole && manifest.rank > 0).then(|| Factors::from_vec(manifest.rank, values))
+    let rank = manifest.fit.rank;
+    let biases = |rows: &RecordBatch| match manifest.mean {
+        None => Some(Vec::new()),
+        Some(_) => finite(rows.column_by_name(BIAS)?),
     };
-    let lists = users.column_by_name("seen")?.as_list_opt::<i64>()?;
-    let seen_items = flat(lists)?.as_primitive_opt::<UInt32Type>()?.values().to_vec();
-    if seen_items.iter().any(|item| *item as usize >= manifest.n_items) {
-        return None;
-    }
-    let mut seen = Seen { offsets: vec![0], items: Vec::with_capacity(seen_items.len()) };
-    let mut rest = seen_items.as_slice();
-    for length in lists.offsets().lengths() {
-        let (items, left) = rest.split_at_checked(length)?;
-        if !items.is_sorted() {
-            return None;
-        }
-        seen.push(items);
-        rest = left;
-    }
-    let popularity = items.column_by_name("popularity")?.as_primitive_opt::<Float32Type>()?.values().to_vec();
+    let als = AlsModel {
+        mean: manifest.mean.unwrap_or(0.0),
+        user_bias: biases(users)?,
+        item_bias: biases(items)?,
+        users: factors(users, FEATURES, rank)?,
+        items: factors(items, FEATURES, rank)?,
+    };
+    let companion = if manifest.has_companion {
+        let als = AlsModel::new(factors(users, RANKING_FEATURES, rank)?, factors(items, RANKING_FEATURES, rank)?);
+        Some(FactorModel::new(als, manifest.fit.companion().als_params()).ok()?)
+    } else {
+        None
+    };
     Some(RecommenderModel {
         name: name.to_owned(),
-        als: AlsModel { users: factors(users)?, items: factors(items)? },
+        primary: FactorModel::new(als, manifest.fit.als_params()).ok()?,
+        companion,
         users: ids(manifest.user, users, manifest.n_users)?,
         items: ids(manifest.item, items, manifest.n_items)?,
         rating_column: manifest.rating_column,
-        seen,
-        popularity,
+        fit: manifest.fit,
+        seen: seen(users, manifest.n_users, manifest.n_items)?,
+        popularity: finite(items.column_by_name("popularity")?)?,
         cold_start: manifest.cold_start_strategy,
+        ranking: manifest.ranking,
         held_out: manifest.held_out,
     })
+}
+
+/// Factors of the rank, all finite.
+fn factors(rows: &RecordBatch, column: &str, rank: usize) -> Option<Factors> {
+    let lists = rows.column_by_name(column)?.as_list_opt::<i64>()?;
+    let values = finite(flat(lists)?)?;
+    (rank > 0 && lists.offsets().lengths().all(|length| length == rank)).then(|| Factors::from_vec(rank, values))
+}
+
+/// The ratings of all users.
+fn seen(users: &RecordBatch, n_users: usize, n_items: usize) -> Option<Csr> {
+    let [items, ratings] = ["seen", "ratings"].map(|column| users.column_by_name(column)?.as_list_opt::<i64>());
+    let (items, ratings) = (items?, ratings?);
+    if items.offsets() != ratings.offsets() || items.len() != n_users {
+        return None;
+    }
+    let owners: Vec<u32> = (0u32..).zip(items.offsets().lengths()).flat_map(|(user, length)| std::iter::repeat_n(user, length)).collect();
+    let items = flat(items)?.as_primitive_opt::<UInt32Type>()?;
+    Csr::new(n_users, n_items, &owners, items.values(), &finite(flat(ratings)?)?).ok()
+}
+
+/// The numbers of a column, all finite.
+fn finite(column: &ArrayRef) -> Option<Vec<f32>> {
+    let values = column.as_primitive_opt::<Float32Type>()?;
+    (values.null_count() == 0 && values.values().iter().all(|value| value.is_finite())).then(|| values.values().to_vec())
 }
 
 /// The values of all lists; the first list begins with the first value.

@@ -1,22 +1,29 @@
 //! Which columns of a query are users, items and ratings.
 
-use super::options::RecommenderOptions;
+use super::options::{DataSplit, FeedbackType, RecommenderOptions};
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use weir_functions::model::id_kind;
 
-/// The places of the three columns in a schema.
+/// The places of the columns in a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Columns {
     pub user: usize,
     pub item: usize,
-    pub rating: usize,
+    /// `None`: every row counts 1 (implicit feedback only).
+    pub rating: Option<usize>,
+    /// What decides which rows are held out.
+    pub split: Option<usize>,
 }
 
 impl Columns {
     /// Finds the columns named by the options. Roles without a name take, in the order user, item, rating,
-    /// the columns that are left, from the first.
+    /// the columns that are left, from the first; implicit feedback needs no rating.
     pub fn of_options(model: &str, options: &RecommenderOptions, schema: &Schema) -> Result<Self> {
+        let split = match options.data_split.column() {
+            Some(name) => Some(find(model, "data_split_col", name, schema)?),
+            None => None,
+        };
         let roles = [("user_col", &options.user_col), ("item_col", &options.item_col), ("rating_col", &options.rating_col)];
         let mut places: [Option<usize>; 3] = [None; 3];
         for (place, (option, name)) in places.iter_mut().zip(&roles) {
@@ -24,7 +31,8 @@ impl Columns {
                 *place = Some(find(model, option, name, schema)?);
             }
         }
-        let mut left = (0..schema.fields().len()).filter(|place| !places.contains(&Some(*place))).collect::<Vec<_>>().into_iter();
+        let is_left = |place: &usize| !places.contains(&Some(*place)) && split != Some(*place);
+        let mut left = (0..schema.fields().len()).filter(is_left).collect::<Vec<_>>().into_iter();
         let mut take = |place: Option<usize>, option: &str| match place.or_else(|| left.next()) {
             Some(place) => Ok(place),
             None => {
@@ -33,31 +41,51 @@ impl Columns {
                 Err(error.hint("Select the users, the items and their ratings."))
             }
         };
-        let columns =
-            Self { user: take(places[0], "user_col")?, item: take(places[1], "item_col")?, rating: take(places[2], "rating_col")? };
-        if columns.user == columns.item || columns.item == columns.rating || columns.user == columns.rating {
+        let (user, item) = (take(places[0], "user_col")?, take(places[1], "item_col")?);
+        let rating = match take(places[2], "rating_col") {
+            Err(_) if options.fit.feedback == FeedbackType::Implicit => None,
+            rating => Some(rating?),
+        };
+        let columns = Self { user, item, rating, split };
+        if user == item || rating == Some(item) || rating == Some(user) {
             let what = format!("two of the options user_col, item_col and rating_col of model \"{model}\" name the same column");
             return Err(Error::new(Code::InvalidParameter, what));
         }
         columns.check_types(model, schema)?;
+        columns.check_split(model, &options.data_split, schema)?;
         Ok(columns)
     }
 
     /// Finds the columns of a trained model, by their names, in another query.
-    pub fn of_model(model: &str, [user, item, rating]: [&str; 3], schema: &Schema) -> Result<Self> {
+    pub fn of_model(model: &str, user: &str, item: &str, rating: Option<&str>, schema: &Schema) -> Result<Self> {
         let columns = Self {
             user: find(model, "user_col", user, schema)?,
             item: find(model, "item_col", item, schema)?,
-            rating: find(model, "rating_col", rating, schema)?,
+            rating: rating.map(|rating| find(model, "rating_col", rating, schema)).transpose()?,
+            split: None,
         };
         columns.check_types(model, schema)?;
         Ok(columns)
     }
 
+    fn check_split(&self, model: &str, split: &DataSplit, schema: &Schema) -> Result<()> {
+        let Some(field) = self.split.map(|place| schema.field(place)) else { return Ok(()) };
+        let data_type = field.data_type();
+        match split {
+            DataSplit::Custom { .. } if !matches!(data_type, DataType::Boolean) => {
+                Err(wrong_type(model, field, "a boolean").hint("TRUE holds a row out."))
+            }
+            DataSplit::Sequential { .. } if !(data_type.is_numeric() || data_type.is_temporal()) => {
+                Err(wrong_type(model, field, "a time or a number"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_types(&self, model: &str, schema: &Schema) -> Result<()> {
         check_id(model, schema.field(self.user))?;
         check_id(model, schema.field(self.item))?;
-        let rating = schema.field(self.rating);
+        let Some(rating) = self.rating.map(|place| schema.field(place)) else { return Ok(()) };
         if !is_number(rating.data_type()) {
             return Err(wrong_type(model, rating, "a number").hint(format!("CAST \"{}\" to DOUBLE.", rating.name())));
         }

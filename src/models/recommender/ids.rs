@@ -4,8 +4,7 @@ use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, UInt32Array};
 use datafusion::arrow::compute::{cast, take};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
-use datafusion::common::Result as QueryResult;
-use std::collections::HashMap;
+use datafusion::common::{HashMap, Result as QueryResult};
 use std::sync::Arc;
 use weir_functions::model::check_id_type;
 
@@ -122,6 +121,42 @@ impl Ids {
     }
 }
 
+/// Different ids of an array, numbered in the order in which they come.
+#[derive(Debug, Default)]
+pub(super) struct Numbered {
+    /// By number: what the id is to the model.
+    pub keys: Vec<Key>,
+    /// By number: the first row that has it.
+    pub first_rows: Vec<u32>,
+    /// By row; `None` for NULL.
+    pub codes: Vec<Option<u32>>,
+}
+
+impl Ids {
+    /// Numbers the different ids of an array, known to the model or not.
+    pub fn numbered(&self, array: &ArrayRef) -> QueryResult<Numbered> {
+        let keys = self.find(array)?;
+        let text = cast(array, &DataType::Utf8)?;
+        let text = text.as_string::<i32>();
+        let mut known: HashMap<&str, u32> = HashMap::new();
+        let mut numbered = Numbered::default();
+        for (row, key) in keys.into_iter().enumerate() {
+            if key == Key::Null {
+                numbered.codes.push(None);
+                continue;
+            }
+            let next = numbered.keys.len() as u32;
+            let code = *known.entry(text.value(row)).or_insert(next);
+            if code == next {
+                numbered.keys.push(key);
+                numbered.first_rows.push(row as u32);
+            }
+            numbered.codes.push(Some(code));
+        }
+        Ok(numbered)
+    }
+}
+
 fn search(known: &StringArray, id: &str) -> Option<usize> {
     let (mut low, mut high) = (0, known.len());
     while low < high {
@@ -145,8 +180,49 @@ pub(super) struct IdEncoder {
 
 #[derive(Debug)]
 enum Known {
-    Integers(HashMap<i64, u32>),
+    Integers(Integers),
     Strings(HashMap<Box<str>, u32>),
+}
+
+/// Integers from 0 below this are looked up in a table, which most ids of most data are; others by hash.
+const TABLE_MAX: i64 = 1 << 22;
+/// No number yet.
+const FREE: u32 = u32::MAX;
+
+#[derive(Debug, Default)]
+struct Integers {
+    /// The number of the id at its place.
+    table: Vec<u32>,
+    others: HashMap<i64, u32>,
+    /// By number.
+    ids: Vec<i64>,
+}
+
+impl Integers {
+    fn code(&mut self, id: i64) -> u32 {
+        let next = self.ids.len() as u32;
+        let code = if (0..TABLE_MAX).contains(&id) {
+            let place = id as usize;
+            if place >= self.table.len() {
+                self.table.resize((place + 1).next_power_of_two(), FREE);
+            }
+            let code = &mut self.table[place];
+            if *code == FREE {
+                *code = next;
+            }
+            *code
+        } else {
+            *self.others.entry(id).or_insert(next)
+        };
+        if code == next {
+            self.ids.push(id);
+        }
+        code
+    }
+
+    fn bytes(&self) -> usize {
+        self.table.capacity() * size_of::<u32>() + self.others.capacity() * 17 + self.ids.capacity() * size_of::<i64>()
+    }
 }
 
 impl IdEncoder {
@@ -157,7 +233,7 @@ impl IdEncoder {
             other => other,
         };
         let (data_type, known) = if values.is_integer() {
-            (values.clone(), Known::Integers(HashMap::new()))
+            (values.clone(), Known::Integers(Integers::default()))
         } else {
             (DataType::Utf8, Known::Strings(HashMap::new()))
         };
@@ -182,12 +258,7 @@ impl IdEncoder {
         }
         codes.reserve(ids.len());
         match &mut self.known {
-            Known::Integers(known) => {
-                for id in ids.as_primitive::<Int64Type>().values() {
-                    let next = known.len() as u32;
-                    codes.push(*known.entry(*id).or_insert(next));
-                }
-            }
+            Known::Integers(known) => codes.extend(ids.as_primitive::<Int64Type>().values().iter().map(|id| known.code(*id))),
             Known::Strings(known) => {
                 for id in ids.as_string::<i32>().iter().flatten() {
                     let next = known.len() as u32;
@@ -207,8 +278,17 @@ impl IdEncoder {
 
     pub fn len(&self) -> usize {
         match &self.known {
-            Known::Integers(known) => known.len(),
+            Known::Integers(known) => known.ids.len(),
             Known::Strings(known) => known.len(),
+        }
+    }
+
+    /// Memory in bytes, roughly.
+    pub fn bytes(&self) -> usize {
+        match &self.known {
+            Known::Integers(known) => known.bytes(),
+            // What most allocators take for a short string, and the entry.
+            Known::Strings(known) => known.capacity() * 25 + known.len() * 32,
         }
     }
 
@@ -217,7 +297,7 @@ impl IdEncoder {
         let mut places = vec![0u32; self.len()];
         let values = match self.known {
             Known::Integers(known) => {
-                let mut sorted: Vec<(i64, u32)> = known.into_iter().collect();
+                let mut sorted: Vec<(i64, u32)> = known.ids.into_iter().zip(0..).collect();
                 sorted.sort_unstable();
                 for (place, (_, code)) in sorted.iter().enumerate() {
                     places[*code as usize] = place as u32;

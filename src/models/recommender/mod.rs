@@ -1,97 +1,96 @@
 //! A trained recommender in memory: immutable, shared by all statements that use it.
+//!
+//! ```text
+//! rows ─► Ratings ─► Data ─► Run: split ─► search ─► fit ─► evaluation ─► fit on all ─► RecommenderModel
+//!                                                                                          │
+//!               recommend('m', ..), similar_items, explain ..  ◄── serving ────────────────┤
+//!               ML.RECOMMEND(MODEL m, ..)                      ◄── rows    ────────────────┤
+//!               <id>/<version>/*.parquet                       ◄── artefact ───────────────┘
+//! ```
 
 pub(super) mod artefact;
 mod columns;
 mod evaluation;
+mod factor_model;
+mod fit;
 mod ids;
+mod import;
+mod objective;
+mod option_reader;
 mod options;
+mod ratings;
+mod rows;
 mod scoring;
+mod search;
+mod serving;
+mod split;
 mod training;
 
 #[cfg(test)]
 mod options_tests;
 #[cfg(test)]
+mod quality_tests;
+#[cfg(test)]
+mod serving_tests;
+#[cfg(test)]
 mod tests;
 
 pub(super) use evaluation::evaluate;
-pub use options::{ColdStart, RecommenderOptions};
+pub(super) use import::{ImportedFactors, ImportedSide};
+pub use options::{BiasType, ColdStart, FeedbackType, FitOptions, RecommenderOptions, Regularisation, Solver};
+pub use rows::{RecommendRequest, RecommendedRows};
 pub(super) use training::train;
 
 use super::evaluation::Evaluation;
 use crate::error::{Code, Error, Result};
-use datafusion::arrow::array::{Array, ArrayRef, Float64Array, UInt32Array};
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Result as QueryResult, ScalarValue};
+use evaluation::RankingOptions;
+use factor_model::{FactorModel, List};
 use ids::{Ids, Key};
-use weir_functions::{ItemLists, ItemScore, Recommender};
 use weir_ml::als::{AlsModel, Csr};
-use weir_ml::topk::{self, Scored};
+use weir_ml::topk::{Bitmap, Filter, Scored, select};
 
 /// Names of the model type; the first is the one that the catalog lists.
 pub(super) const MODEL_TYPES: &[&str] = &["matrix_factorization", "als"];
 
+/// What a rating is called when the training query had none.
+const NO_RATING: &str = "rating";
+
 /// Ratings of the mean added to every item when popularity is computed: few ratings prove little.
 const POPULARITY_DAMPING: f64 = 25.0;
 
-/// The items that each user has rated.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Seen {
-    /// User `u` has rated `items[offsets[u]..offsets[u + 1]]`, ascending.
-    pub offsets: Vec<usize>,
-    pub items: Vec<u32>,
-}
-
-impl Seen {
-    /// The items of each row of ratings, once.
-    pub fn of_ratings(ratings: &Csr) -> Self {
-        let mut seen = Self { offsets: vec![0], items: Vec::new() };
-        for user in 0..ratings.n_rows() {
-            let (items, _) = ratings.row(user);
-            seen.push(items);
-        }
-        seen
-    }
-
-    /// Appends a user; `items` ascending, possibly repeated.
-    pub fn push(&mut self, items: &[u32]) {
-        for (place, item) in items.iter().enumerate() {
-            if place == 0 || items[place - 1] != *item {
-                self.items.push(*item);
-            }
-        }
-        self.offsets.push(self.items.len());
-    }
-
-    /// The items that a user has rated, ascending.
-    pub fn of_user(&self, user: u32) -> &[u32] {
-        &self.items[self.offsets[user as usize]..self.offsets[user as usize + 1]]
-    }
-}
-
-/// The damped mean rating of each item: what is recommended to users without a history.
-pub(super) fn popularity(ratings: &Csr) -> Vec<f32> {
-    let n = ratings.n_ratings().max(1) as f64;
-    let mean = ratings.values().iter().map(|value| f64::from(*value)).sum::<f64>() / n;
+/// What is recommended to users without a history: explicit, the damped mean rating of each item; implicit, the
+/// number of its ratings.
+fn popularity(ratings: &Csr, feedback: FeedbackType) -> Vec<f32> {
     let (mut sums, mut counts) = (vec![0f64; ratings.n_columns()], vec![0f64; ratings.n_columns()]);
     for (_, item, value) in ratings.entries() {
         sums[item as usize] += f64::from(value);
         counts[item as usize] += 1.0;
     }
+    if feedback == FeedbackType::Implicit {
+        return counts.iter().map(|count| *count as f32).collect();
+    }
+    let mean = sums.iter().sum::<f64>() / (ratings.n_ratings().max(1) as f64);
     sums.iter().zip(&counts).map(|(sum, count)| ((sum + POPULARITY_DAMPING * mean) / (count + POPULARITY_DAMPING)) as f32).collect()
 }
 
-/// A recommender: factors, ids, and what each user has seen.
+/// A recommender: factors, ids, and what each user has rated.
 #[derive(Debug)]
 pub struct RecommenderModel {
-    pub(super) name: String,
+    name: String,
     users: Ids,
     items: Ids,
-    pub(super) rating_column: String,
-    pub(super) als: AlsModel,
-    pub(super) seen: Seen,
-    pub(super) popularity: Vec<f32>,
-    pub(super) cold_start: ColdStart,
-    pub(super) held_out: Option<Evaluation>,
+    rating_column: Option<String>,
+    fit: FitOptions,
+    /// What predicts ratings.
+    primary: FactorModel,
+    /// The implicit companion of an explicit model: it ranks.
+    companion: Option<FactorModel>,
+    /// All ratings of the training query.
+    seen: Csr,
+    popularity: Vec<f32>,
+    cold_start: ColdStart,
+    ranking: RankingOptions,
+    held_out: Option<Evaluation>,
 }
 
 impl RecommenderModel {
@@ -101,6 +100,9 @@ impl RecommenderModel {
     }
 
     /// The evaluation on the rows held out in training: the answer of `ML.EVALUATE(MODEL m)`.
+    ///
+    /// # Errors
+    /// `InvalidStatement` when no rows were held out.
     pub fn held_out(&self) -> Result<&Evaluation> {
         self.held_out.as_ref().ok_or_else(|| {
             Error::new(Code::InvalidStatement, format!("model \"{}\" has no held-out rows to be evaluated on", self.name))
@@ -111,7 +113,7 @@ impl RecommenderModel {
 
     /// What [`evaluate`] answers, without numbers: the columns are known before a row is read.
     pub fn evaluation_form(&self) -> Evaluation {
-        evaluation::measures(&Default::default(), 0)
+        evaluation::Scores::default().measures(self.fit.feedback)
     }
 
     /// The number of users.
@@ -126,108 +128,109 @@ impl RecommenderModel {
 
     /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        let factors = (self.als.users.as_slice().len() + self.als.items.as_slice().len()) * size_of::<f32>();
-        let seen = self.seen.offsets.len() * size_of::<usize>() + self.seen.items.len() * size_of::<u32>();
-        factors + seen + self.popularity.len() * size_of::<f32>() + self.users.bytes() + self.items.bytes()
+        let models = self.primary.bytes() + self.companion.as_ref().map_or(0, FactorModel::bytes);
+        let seen = self.seen.n_rows() * size_of::<usize>() + self.seen.n_ratings() * 2 * size_of::<f32>();
+        models + seen + self.popularity.len() * size_of::<f32>() + self.users.bytes() + self.items.bytes()
     }
 
-    /// User, item and rating column.
-    pub(super) fn column_names(&self) -> [&str; 3] {
-        [&self.users.column, &self.items.column, &self.rating_column]
+    /// The factors that predict ratings.
+    pub fn factors(&self) -> &AlsModel {
+        &self.primary.als
     }
 
-    fn user_ids(&self) -> &Ids {
-        &self.users
+    /// The factors of the implicit companion that ranks, when one was trained.
+    pub fn companion_factors(&self) -> Option<&AlsModel> {
+        self.companion.as_ref().map(|companion| &companion.als)
     }
 
-    fn item_ids(&self) -> &Ids {
-        &self.items
+    /// Whether the scores of lists are confidences, not predicted ratings.
+    pub fn ranks_by_confidence(&self) -> bool {
+        self.fit.feedback == FeedbackType::Implicit || self.companion.is_some()
     }
 
-    pub(super) fn factors(&self) -> &AlsModel {
-        &self.als
+    /// What lists are ordered by.
+    fn ranker(&self) -> &FactorModel {
+        self.companion.as_ref().unwrap_or(&self.primary)
+    }
+
+    fn rating_name(&self) -> &str {
+        self.rating_column.as_deref().unwrap_or(NO_RATING)
+    }
+
+    /// The items that a known user has rated, ascending, possibly repeated.
+    fn seen_by(&self, user: u32) -> &[u32] {
+        self.seen.row(user as usize).0
     }
 
     /// The best items of a user; `None` for NULL.
-    fn best(&self, user: Key, k: usize, exclude_seen: bool) -> Option<Vec<Scored>> {
+    fn best(&self, user: Key, k: usize, exclude_seen: bool, allowed: Option<&Bitmap>) -> Option<List> {
         match user {
             Key::Null => None,
             Key::Known(user) => {
-                let seen = if exclude_seen { self.seen.of_user(user) } else { &[] };
-                Some(topk::of_user(self.als.users.row(user as usize), &self.als.items, k, seen))
+                let excluded = if exclude_seen { self.seen_by(user) } else { &[] };
+                Some(self.ranker().top(user, k, &Filter { excluded, allowed }))
             }
-            Key::Unknown => Some(match self.cold_start {
-                ColdStart::Popular => {
-                    let scored = self.popularity.iter().zip(0u32..).map(|(score, item)| Scored { item, score: *score });
-                    topk::select(scored, k, &[])
-                }
-                ColdStart::Drop | ColdStart::Nan => Vec::new(),
-            }),
+            Key::Unknown => Some(self.best_of_unknown(k, allowed)),
+        }
+    }
+
+    /// What a user without a history gets.
+    fn best_of_unknown(&self, k: usize, allowed: Option<&Bitmap>) -> List {
+        match self.cold_start {
+            ColdStart::Popular | ColdStart::FoldIn => self.popular(k, &[], allowed),
+            ColdStart::Drop | ColdStart::Nan => List::default(),
+        }
+    }
+
+    /// What is popular; `excluded` ascending.
+    fn popular(&self, k: usize, excluded: &[u32], allowed: Option<&Bitmap>) -> List {
+        let scored = self.popularity.iter().zip(0u32..).map(|(score, item)| Scored { item, score: *score });
+        let scored = scored.filter(|scored| allowed.is_none_or(|allowed| allowed.contains(scored.item)));
+        List { scored: select(scored, k, excluded), shift: 0.0 }
+    }
+
+    /// The best items of a user with these ratings, which may repeat items; what is popular when there are none.
+    fn best_of_history(&self, history: &History, k: usize, exclude_seen: bool, allowed: Option<&Bitmap>) -> List {
+        let mut excluded: Vec<u32> = if exclude_seen { history.items.clone() } else { Vec::new() };
+        excluded.sort_unstable();
+        let ranker = self.ranker();
+        match ranker.fold_in(&history.items, &history.ratings) {
+            Some(user) => ranker.top_of(&user, k, &Filter { excluded: &excluded, allowed }),
+            None => self.popular(k, &excluded, allowed),
         }
     }
 
     fn score(&self, user: Key, item: Key) -> Option<f64> {
         match (user, item) {
             (Key::Null, _) | (_, Key::Null) => None,
-            (Key::Known(user), Key::Known(item)) => Some(f64::from(self.als.predict(user, item))),
+            (Key::Known(user), Key::Known(item)) => self.primary.score(user, item),
             _ => match self.cold_start {
                 ColdStart::Nan => Some(f64::NAN),
-                ColdStart::Popular | ColdStart::Drop => None,
+                ColdStart::Popular | ColdStart::FoldIn | ColdStart::Drop => None,
             },
         }
     }
 }
 
-/// The key of one value.
-fn key_of(ids: &Ids, value: &ScalarValue) -> QueryResult<Key> {
-    Ok(ids.find(&value.to_array()?)?.first().copied().unwrap_or(Key::Null))
+/// Ratings of one user: items that the model knows.
+#[derive(Debug, Clone, Default)]
+struct History {
+    items: Vec<u32>,
+    ratings: Vec<f32>,
 }
 
-impl Recommender for RecommenderModel {
-    fn user_column(&self) -> (&str, &DataType) {
-        (&self.users.column, &self.users.data_type)
+impl History {
+    fn push(&mut self, item: u32, rating: f32) {
+        self.items.push(item);
+        self.ratings.push(rating);
     }
+}
 
-    fn item_column(&self) -> (&str, &DataType) {
-        (&self.items.column, &self.items.data_type)
+/// Which items (columns) have a rating.
+fn rated(ratings: &Csr) -> Vec<bool> {
+    let mut is_rated = vec![false; ratings.n_columns()];
+    for row in 0..ratings.n_rows() {
+        ratings.row(row).0.iter().for_each(|item| is_rated[*item as usize] = true);
     }
-
-    fn rating_column(&self) -> &str {
-        &self.rating_column
-    }
-
-    fn recommend(&self, user: &ScalarValue, k: usize, exclude_seen: bool) -> QueryResult<Vec<ItemScore>> {
-        let best = self.best(key_of(&self.users, user)?, k, exclude_seen).unwrap_or_default();
-        let items = self.items.at(&best.iter().map(|scored| scored.item).collect::<Vec<_>>().into())?;
-        best.iter()
-            .enumerate()
-            .zip(1..)
-            .map(|((place, scored), rank)| {
-                Ok(ItemScore { item: ScalarValue::try_from_array(&items, place)?, score: f64::from(scored.score), rank })
-            })
-            .collect()
-    }
-
-    fn predict(&self, user: &ScalarValue, item: &ScalarValue) -> QueryResult<Option<f64>> {
-        Ok(self.score(key_of(&self.users, user)?, key_of(&self.items, item)?))
-    }
-
-    fn recommend_many(&self, users: &ArrayRef, k: &[usize], exclude_seen: bool) -> QueryResult<ItemLists> {
-        let keys = self.users.find(users)?;
-        let (mut lengths, mut places, mut scores) = (Vec::with_capacity(keys.len()), Vec::new(), Vec::new());
-        for (user, k) in keys.into_iter().zip(k) {
-            let best = self.best(user, *k, exclude_seen);
-            lengths.push(best.as_ref().map(Vec::len));
-            for scored in best.into_iter().flatten() {
-                places.push(scored.item);
-                scores.push(f64::from(scored.score));
-            }
-        }
-        Ok(ItemLists { lengths, items: self.items.at(&UInt32Array::from(places))?, scores })
-    }
-
-    fn predict_many(&self, users: &ArrayRef, items: &ArrayRef) -> QueryResult<Float64Array> {
-        debug_assert_eq!(users.len(), items.len());
-        Ok(self.users.find(users)?.into_iter().zip(self.items.find(items)?).map(|(user, item)| self.score(user, item)).collect())
-    }
+    is_rated
 }

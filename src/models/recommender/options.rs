@@ -1,12 +1,20 @@
-//! The options of CREATE MODEL for a recommender: names in Spark's and BigQuery's spelling.
+//! The options of CREATE MODEL for a recommender, checked: what they say, and what it means for training.
 
-use crate::error::{Code, Error, Result};
-use crate::models::option::{Kind, Known, ModelOption, Reader, known};
+use super::objective::Objective;
+use super::option_reader;
+use crate::error::Result;
+use crate::models::option::ModelOption;
+use crate::models::tuning::Search;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use weir_ml::als::{AlsParams, LambdaScale};
+use weir_ml::als::{self, AlsParams, Bias, Feedback, LambdaScale};
+
+/// Ratings of the mean added to a user or an item when its static bias is computed, as LensKit does.
+const BIAS_DAMPING: f64 = 5.0;
 
 /// How strongly factors are drawn to zero.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Regularisation {
     /// `regParam`: multiplied by the number of ratings of the row, as Spark does.
     RegParam(f64),
@@ -14,11 +22,62 @@ pub enum Regularisation {
     L2(f64),
 }
 
-/// What an unknown user gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// What the rating column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+pub enum FeedbackType {
+    /// How much a user likes an item: the model predicts it.
+    Explicit,
+    /// How often or how long: more of it is more certainty that the user likes the item. The model ranks.
+    Implicit,
+}
+
+impl FeedbackType {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Explicit => "explicit",
+            Self::Implicit => "implicit",
+        }
+    }
+}
+
+/// How the equations of a user or an item are solved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Solver {
+    /// Exactly.
+    Cholesky,
+    /// By a few steps of conjugate gradients from the last factors.
+    ConjugateGradient,
+}
+
+/// What is predicted besides the product of factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BiasType {
+    None,
+    /// The mean rating and damped offsets of users and items, computed before the factors.
+    Static,
+    /// Offsets learned with the factors.
+    Learned,
+}
+
+/// By what recommendations of an explicit model are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranking {
+    /// By the predicted rating.
+    Rating,
+    /// By an implicit companion, trained in the same statement from the same rows: it ranks far better.
+    Implicit,
+}
+
+/// What an unknown user gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColdStart {
-    /// The items with the best damped mean rating.
+    /// Factors from the ratings given with the call; without any, what is popular.
+    FoldIn,
+    /// The items with the best damped mean rating, or (implicit) with the most ratings.
     Popular,
     /// No recommendation; a prediction is NULL.
     Drop,
@@ -27,8 +86,9 @@ pub enum ColdStart {
 }
 
 impl ColdStart {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
+            Self::FoldIn => "fold_in",
             Self::Popular => "popular",
             Self::Drop => "drop",
             Self::Nan => "nan",
@@ -37,67 +97,57 @@ impl ColdStart {
 }
 
 /// Which rows are held out to score the model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DataSplit {
-    Random { eval_fraction: f64 },
+    Random {
+        eval_fraction: f64,
+    },
+    /// BigQuery's: nothing of fewer than 500 rows, else a fifth, at most 10,000 rows.
+    Auto,
+    /// The newest rows by a column of times or numbers.
+    Sequential {
+        column: String,
+        eval_fraction: f64,
+    },
+    /// The rows where a boolean column is TRUE (or NULL, as in BigQuery).
+    Custom {
+        column: String,
+    },
+    /// Each row once, in one of so many rounds; the evaluation is the mean of the rounds.
+    Folds {
+        n_folds: usize,
+    },
     NoSplit,
 }
 
-/// The checked options of a recommender.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecommenderOptions {
-    /// Column names as written; those left out are taken by position.
-    pub user_col: Option<String>,
-    pub item_col: Option<String>,
-    pub rating_col: Option<String>,
-    pub rank: usize,
-    pub regularisation: Regularisation,
-    pub max_iterations: usize,
-    pub nonnegative: bool,
-    pub seed: u64,
-    pub cold_start: ColdStart,
-    pub data_split: DataSplit,
-    /// Fit again on all rows after the held-out ones were scored.
-    pub refit: bool,
+impl DataSplit {
+    /// The column that decides.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Sequential { column, .. } | Self::Custom { column } => Some(column),
+            _ => None,
+        }
+    }
 }
 
-static KNOWN: &[Known] = &[
-    known("model_type", &[], Kind::Supported),
-    known("feedback_type", &[], Kind::Supported),
-    known("implicitPrefs", &[], Kind::Supported),
-    known("user_col", &[], Kind::Supported),
-    known("item_col", &[], Kind::Supported),
-    known("rating_col", &[], Kind::Supported),
-    known("num_factors", &["rank"], Kind::Supported),
-    known("regParam", &[], Kind::Supported),
-    known("l2_reg", &[], Kind::Supported),
-    known("max_iterations", &["maxIter"], Kind::Supported),
-    known("nonnegative", &[], Kind::Supported),
-    known("seed", &[], Kind::Supported),
-    known("cold_start_strategy", &[], Kind::Supported),
-    known("data_split_method", &[], Kind::Supported),
-    known("data_split_eval_fraction", &[], Kind::Supported),
-    known("refit", &[], Kind::Supported),
-    known("numUserBlocks", &[], Kind::Ignored),
-    known("numItemBlocks", &[], Kind::Ignored),
-    known("numBlocks", &[], Kind::Ignored),
-    known("blockSize", &[], Kind::Ignored),
-    known("checkpointInterval", &[], Kind::Ignored),
-    known("intermediateStorageLevel", &[], Kind::Ignored),
-    known("finalStorageLevel", &[], Kind::Ignored),
-    known("ranking", &[], Kind::Supported),
-];
+/// What is needed to fit factors: what a search varies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitOptions {
+    pub feedback: FeedbackType,
+    pub rank: usize,
+    pub regularisation: Regularisation,
+    /// Of implicit feedback: the confidence in a rating r is 1 + alpha·|r|.
+    pub alpha: f64,
+    pub max_iterations: usize,
+    pub nonnegative: bool,
+    pub solver: Solver,
+    pub bias: BiasType,
+    pub seed: u64,
+    /// Stop when an iteration lowers the loss by less than this share.
+    pub min_rel_progress: Option<f64>,
+}
 
-impl RecommenderOptions {
-    /// Reads the options of `CREATE MODEL <model>`, in the order written.
-    ///
-    /// # Errors
-    /// `InvalidParameter` with the option's name for unknown ones, repeated ones and unusable values;
-    /// `NotSupported` for what we know and do not do yet.
-    pub fn parse(model: &str, options: &[(String, ModelOption)]) -> Result<Self> {
-        Values(Reader::new(model, options, KNOWN)?).read()
-    }
-
+impl FitOptions {
     /// The parameters of training.
     pub fn als_params(&self) -> AlsParams {
         let (lambda, lambda_scale) = match self.regularisation {
@@ -111,123 +161,153 @@ impl RecommenderOptions {
             max_iterations: self.max_iterations,
             nonnegative: self.nonnegative,
             seed: self.seed,
+            feedback: match self.feedback {
+                FeedbackType::Explicit => Feedback::Explicit,
+                FeedbackType::Implicit => Feedback::Implicit { alpha: self.alpha },
+            },
+            solver: match self.solver {
+                Solver::Cholesky => als::Solver::Cholesky,
+                Solver::ConjugateGradient => als::Solver::CG,
+            },
+            bias: match self.bias {
+                BiasType::None => Bias::None,
+                BiasType::Static => Bias::Static { damping: BIAS_DAMPING },
+                BiasType::Learned => Bias::Learned,
+            },
         }
     }
 
-    /// The effective values by name, after defaults; without the columns.
-    pub fn parameters(&self) -> BTreeMap<String, String> {
-        let mut parameters = BTreeMap::new();
-        let mut put = |name: &str, value: String| parameters.insert(name.to_owned(), value);
-        put("model_type", "matrix_factorization".into());
-        put("feedback_type", "explicit".into());
+    /// The implicit companion of an explicit model.
+    pub fn companion(&self) -> Self {
+        Self { feedback: FeedbackType::Implicit, bias: BiasType::None, ..self.clone() }
+    }
+
+    /// With a value of a search; `name` is one of [`option_reader::SEARCHABLE`].
+    pub fn set(&mut self, name: &str, value: f64) {
+        match name {
+            "num_factors" => self.rank = value as usize,
+            "regParam" => self.regularisation = Regularisation::RegParam(value),
+            "l2_reg" => self.regularisation = Regularisation::L2(value),
+            "alpha" | "wals_alpha" => self.alpha = value,
+            "max_iterations" => self.max_iterations = value as usize,
+            _ => debug_assert!(false, "{name} is not searched for"),
+        }
+    }
+
+    fn parameters(&self, has_companion: bool, put: &mut impl FnMut(&str, String)) {
         put("num_factors", self.rank.to_string());
         match self.regularisation {
             Regularisation::RegParam(lambda) => put("regParam", lambda.to_string()),
             Regularisation::L2(lambda) => put("l2_reg", lambda.to_string()),
-        };
+        }
+        if self.feedback == FeedbackType::Implicit || has_companion {
+            put("alpha", self.alpha.to_string());
+            put("wals_alpha", self.alpha.to_string());
+        }
         put("max_iterations", self.max_iterations.to_string());
         put("nonnegative", self.nonnegative.to_string());
-        put("seed", self.seed.to_string());
-        put("cold_start_strategy", self.cold_start.name().into());
-        match self.data_split {
-            DataSplit::Random { eval_fraction } => {
-                put("data_split_method", "random".into());
-                put("data_split_eval_fraction", eval_fraction.to_string());
-                put("refit", self.refit.to_string());
-            }
-            DataSplit::NoSplit => {
-                put("data_split_method", "no_split".into());
-            }
+        let solver = match self.solver {
+            Solver::Cholesky => "cholesky",
+            Solver::ConjugateGradient => "cg",
+        };
+        put("solver", solver.into());
+        let bias = match self.bias {
+            BiasType::None => "none",
+            BiasType::Static => "static",
+            BiasType::Learned => "learned",
+        };
+        put("bias", bias.into());
+        put("seed", self.seed.cast_signed().to_string());
+        put("early_stop", self.min_rel_progress.is_some().to_string());
+        if let Some(share) = self.min_rel_progress {
+            put("min_rel_progress", share.to_string());
         }
-        parameters
     }
 }
 
-/// Reads the values.
-struct Values<'a>(Reader<'a>);
+/// The checked options of a recommender.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecommenderOptions {
+    /// Column names as written; those left out are taken by position.
+    pub user_col: Option<String>,
+    pub item_col: Option<String>,
+    pub rating_col: Option<String>,
+    pub fit: FitOptions,
+    pub ranking: Ranking,
+    pub cold_start: ColdStart,
+    pub data_split: DataSplit,
+    /// Fit again on all rows after the held-out ones were scored.
+    pub refit: bool,
+    /// Begin with the factors of the version before.
+    pub warm_start: bool,
+    pub(in crate::models) search: Option<Search>,
+    pub(super) objective: Objective,
+    /// The length of the lists that are evaluated.
+    pub ranking_k: usize,
+    /// A held-out row of at least this is a hit; the mean of the training rows when `None` (implicit: any above 0).
+    pub relevant_rating: Option<f64>,
+}
 
-impl Values<'_> {
-    fn read(&self) -> Result<RecommenderOptions> {
-        self.check_feedback()?;
-        let rank = self.0.integer("num_factors", 1..=1024)?.unwrap_or(10);
-        let max_iterations = self.0.integer("max_iterations", 1..=1000)?.unwrap_or(10);
-        Ok(RecommenderOptions {
-            user_col: self.0.column("user_col")?,
-            item_col: self.0.column("item_col")?,
-            rating_col: self.0.column("rating_col")?,
-            rank: usize::try_from(rank).unwrap_or(usize::MAX),
-            regularisation: self.regularisation()?,
-            max_iterations: usize::try_from(max_iterations).unwrap_or(usize::MAX),
-            nonnegative: self.0.flag("nonnegative")?.unwrap_or(false),
-            seed: self.0.integer("seed", i64::MIN..=i64::MAX)?.map_or(42, i64::cast_unsigned),
-            cold_start: self.cold_start()?,
-            data_split: self.data_split()?,
-            refit: self.0.flag("refit")?.unwrap_or(true),
-        })
+impl RecommenderOptions {
+    /// Reads the options of `CREATE MODEL <model>`, in the order written.
+    ///
+    /// # Errors
+    /// `InvalidParameter` with the option's name for unknown ones, repeated ones and unusable values.
+    pub fn parse(model: &str, options: &[(String, ModelOption)]) -> Result<Self> {
+        option_reader::read(model, options)
     }
 
-    fn check_feedback(&self) -> Result<()> {
-        let implicit = match self.0.choice("feedback_type", &["explicit", "implicit"])? {
-            Some("implicit") => Some("feedback_type"),
-            _ if self.0.flag("implicitPrefs")? == Some(true) => Some("implicitPrefs"),
-            _ if self.0.choice("ranking", &["rating", "implicit"])? == Some("implicit") => Some("ranking"),
-            _ => None,
+    /// Whether recommendations come from an implicit companion.
+    pub fn has_companion(&self) -> bool {
+        self.ranking == Ranking::Implicit && self.fit.feedback == FeedbackType::Explicit
+    }
+
+    /// The effective values by name, after defaults; without the columns. Where Spark's and BigQuery's forms of an
+    /// option can be converted, both are there.
+    pub fn parameters(&self) -> BTreeMap<String, String> {
+        let mut parameters = BTreeMap::new();
+        let mut put = |name: &str, value: String| {
+            parameters.insert(name.to_owned(), value);
         };
-        match implicit {
-            None => Ok(()),
-            Some(option) => {
-                let what = format!("implicit feedback (option \"{option}\" of model \"{}\") is not supported yet", self.0.model());
-                Err(Error::new(Code::NotSupported, what).hint("Train on explicit ratings: feedback_type='explicit'."))
-            }
+        put("model_type", "matrix_factorization".into());
+        put("feedback_type", self.fit.feedback.name().into());
+        put("implicitPrefs", (self.fit.feedback == FeedbackType::Implicit).to_string());
+        self.fit.parameters(self.has_companion(), &mut put);
+        put("ranking", if self.ranking == Ranking::Implicit { "implicit" } else { "rating" }.into());
+        put("cold_start_strategy", self.cold_start.name().into());
+        put("warm_start", self.warm_start.to_string());
+        put("ranking_k", self.ranking_k.to_string());
+        if let Some(rating) = self.relevant_rating {
+            put("relevant_rating", rating.to_string());
         }
-    }
-
-    fn regularisation(&self) -> Result<Regularisation> {
-        match (self.0.number("regParam", 0.0, 1e6)?, self.0.number("l2_reg", 0.0, 1e6)?) {
-            (Some(_), Some(_)) => {
-                let what = format!("model \"{}\" has both options \"regParam\" and \"l2_reg\"", self.0.model());
-                Err(Error::new(Code::InvalidParameter, what)
-                    .detail("regParam is multiplied by the number of ratings of a user or item, l2_reg is not.")
-                    .hint("Keep one of them."))
+        match &self.data_split {
+            DataSplit::Random { eval_fraction } => {
+                put("data_split_method", "random".into());
+                put("data_split_eval_fraction", eval_fraction.to_string());
             }
-            (None, Some(lambda)) => Ok(Regularisation::L2(lambda)),
-            (lambda, None) => Ok(Regularisation::RegParam(lambda.unwrap_or(0.1))),
+            DataSplit::Auto => put("data_split_method", "auto_split".into()),
+            DataSplit::Sequential { column, eval_fraction } => {
+                put("data_split_method", "seq".into());
+                put("data_split_col", column.clone());
+                put("data_split_eval_fraction", eval_fraction.to_string());
+            }
+            DataSplit::Custom { column } => {
+                put("data_split_method", "custom".into());
+                put("data_split_col", column.clone());
+            }
+            DataSplit::Folds { n_folds } => {
+                put("data_split_method", "random".into());
+                put("k_folds", n_folds.to_string());
+            }
+            DataSplit::NoSplit => put("data_split_method", "no_split".into()),
         }
-    }
-
-    fn cold_start(&self) -> Result<ColdStart> {
-        match self.0.choice("cold_start_strategy", &["popular", "drop", "nan", "fold_in"])? {
-            None | Some("popular") => Ok(ColdStart::Popular),
-            Some("drop") => Ok(ColdStart::Drop),
-            Some("nan") => Ok(ColdStart::Nan),
-            Some(_) => {
-                let what = format!("cold_start_strategy 'fold_in' of model \"{}\" is not supported yet", self.0.model());
-                Err(Error::new(Code::NotSupported, what).hint("Use 'popular', 'drop' or 'nan'."))
-            }
+        if self.data_split != DataSplit::NoSplit {
+            put("refit", self.refit.to_string());
         }
-    }
-
-    fn data_split(&self) -> Result<DataSplit> {
-        let fraction = self.0.number("data_split_eval_fraction", 0.0, 1.0)?;
-        match self.0.choice("data_split_method", &["random", "no_split", "auto_split", "seq", "custom"])? {
-            None | Some("random" | "auto_split") => {
-                let eval_fraction = fraction.unwrap_or(0.2);
-                if eval_fraction <= 0.0 || eval_fraction >= 1.0 {
-                    let error =
-                        self.0.wrong("data_split_eval_fraction", &eval_fraction.to_string(), "a number between 0 and 1, both excluded");
-                    return Err(error.hint("Use data_split_method='no_split' to hold nothing out."));
-                }
-                Ok(DataSplit::Random { eval_fraction })
-            }
-            Some("no_split") if fraction.is_some() => {
-                let what = format!("option \"data_split_eval_fraction\" of model \"{}\" needs a data split", self.0.model());
-                Err(Error::new(Code::InvalidParameter, what).detail("data_split_method is 'no_split'."))
-            }
-            Some("no_split") => Ok(DataSplit::NoSplit),
-            Some(method) => {
-                let what = format!("data_split_method '{method}' of model \"{}\" is not supported yet", self.0.model());
-                Err(Error::new(Code::NotSupported, what).hint("Use 'random' or 'no_split'."))
-            }
+        if let Some(search) = &self.search {
+            parameters.extend(search.parameters());
+            parameters.insert("hparam_tuning_objectives".into(), self.objective.name().into());
         }
+        parameters
     }
 }

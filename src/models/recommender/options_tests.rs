@@ -12,6 +12,10 @@ fn number(value: &str) -> ModelOption {
     ModelOption::Number(value.into())
 }
 
+fn call(name: &str, numbers: &[&str]) -> ModelOption {
+    ModelOption::Call(name.into(), numbers.iter().map(|digits| number(digits)).collect())
+}
+
 fn parse(options: &[(&str, ModelOption)]) -> Result<RecommenderOptions> {
     let mut all = vec![("model_type".to_owned(), text("als"))];
     all.extend(options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
@@ -53,18 +57,38 @@ fn bad_options_are_refused_by_name() {
         (vec![("nonnegative", text("maybe"))], InvalidParameter, "is 'maybe', it must be TRUE or FALSE"),
         (vec![("seed", text("x"))], InvalidParameter, "option \"seed\" of model \"m\" is x"),
         (vec![("user_col", text(" "))], InvalidParameter, "the name of a column"),
-        (vec![("cold_start_strategy", text("fold_in"))], NotSupported, "'fold_in' of model \"m\" is not supported yet"),
         (vec![("coldStartStrategy", text("drp"))], InvalidParameter, "Did you mean \"drop\"?"),
-        (vec![("feedback_type", text("implicit"))], NotSupported, "implicit feedback (option \"feedback_type\" of model \"m\")"),
-        (vec![("implicitPrefs", ModelOption::Bool(true))], NotSupported, "option \"implicitPrefs\""),
-        (vec![("ranking", text("implicit"))], NotSupported, "option \"ranking\""),
-        (vec![("data_split_method", text("seq"))], NotSupported, "'seq'"),
         (vec![("data_split_eval_fraction", number("1.0"))], InvalidParameter, "both excluded"),
         (vec![("data_split_eval_fraction", number("0"))], InvalidParameter, "no_split"),
+        (vec![("online_update", ModelOption::Bool(true))], NotSupported, "option \"online_update\" of model \"m\" is not supported yet"),
+        (vec![("data_split_method", text("seq"))], InvalidParameter, "'seq' of model \"m\" needs option \"data_split_col\""),
+        (vec![("data_split_col", text("t"))], InvalidParameter, "\"data_split_col\" of model \"m\" needs data_split_method"),
+        (vec![("k_folds", number("1"))], InvalidParameter, "from 2 to 100"),
+        (vec![("k_folds", number("5")), ("data_split_eval_fraction", number("0.1"))], InvalidParameter, "needs a data split at random"),
+        (vec![("feedback_type", text("explicit")), ("implicitPrefs", ModelOption::Bool(true))], InvalidParameter, "contradict"),
+        (vec![("implicitPrefs", ModelOption::Bool(true)), ("bias", text("static"))], InvalidParameter, "is for explicit ratings"),
+        (vec![("solver", text("cg")), ("nonnegative", ModelOption::Bool(true))], InvalidParameter, "both solver 'cg' and nonnegative"),
+        (vec![("early_stop", ModelOption::Bool(false)), ("min_rel_progress", number("0.1"))], InvalidParameter, "needs early_stop"),
+        (vec![("num_trials", number("4"))], InvalidParameter, "\"num_trials\" of model \"m\" needs an option to search for"),
+        (vec![("rank", call("HPARAM_RANGE", &["1"]))], InvalidParameter, "HPARAM_RANGE(lo, hi)"),
+        (vec![("rank", call("HPARAM_RANGE", &["20", "10"]))], InvalidParameter, "from the smaller to the larger"),
+        (vec![("rank", call("HPARAM_CANDIDATES", &[]))], InvalidParameter, "without a candidate"),
+        (vec![("rank", call("HPARAM_CANDIDATES", &["2.5"]))], InvalidParameter, "is 2.5, it must be an integer"),
+        (vec![("rank", call("HPARAM_CANDIDATES", &["2000"]))], InvalidParameter, "integers from 1 to 1024"),
+        (
+            vec![("rank", call("HPARAM_CANDIDATES", &["2"])), ("hparam_tuning_objectives", text("rsme"))],
+            InvalidParameter,
+            "unknown objective \"rsme\". Did you mean \"rmse\"?",
+        ),
+        (
+            vec![("rank", call("HPARAM_CANDIDATES", &["2"])), ("data_split_method", text("no_split"))],
+            InvalidParameter,
+            "searches for options and holds no rows out",
+        ),
         (
             vec![("data_split_method", text("no_split")), ("data_split_eval_fraction", number("0.1"))],
             InvalidParameter,
-            "needs a data split",
+            "needs a data split at random or by time",
         ),
     ];
     for (options, code, message) in cases {
@@ -90,7 +114,7 @@ fn the_model_type_decides() {
 #[test]
 fn defaults_are_sparks_and_spellings_are_one() {
     let defaults = parse(&[]).unwrap();
-    assert_eq!((defaults.rank, defaults.max_iterations, defaults.regularisation), (10, 10, Regularisation::RegParam(0.1)));
+    assert_eq!((defaults.fit.rank, defaults.fit.max_iterations, defaults.fit.regularisation), (10, 10, Regularisation::RegParam(0.1)));
     assert_eq!(
         (defaults.cold_start, defaults.data_split, defaults.refit),
         (ColdStart::Popular, DataSplit::Random { eval_fraction: 0.2 }, true)
@@ -119,12 +143,50 @@ fn defaults_are_sparks_and_spellings_are_one() {
 }
 
 #[test]
+fn bigquerys_own_options_bring_its_defaults() {
+    let fit = |options: &[(&str, ModelOption)]| parse(options).unwrap().fit;
+    let spark = fit(&[("implicitPrefs", ModelOption::Bool(true))]);
+    assert_eq!((spark.alpha, spark.max_iterations, spark.min_rel_progress), (1.0, 10, None));
+    for options in [[("l2_reg", number("2"))], [("wals_alpha", number("40"))]] {
+        let bigquery = fit(&options);
+        assert_eq!((bigquery.alpha, bigquery.max_iterations, bigquery.min_rel_progress), (40.0, 20, Some(0.01)), "{options:?}");
+    }
+    assert_eq!(fit(&[("l2_reg", number("2")), ("early_stop", ModelOption::Bool(false))]).min_rel_progress, None);
+    assert_eq!(fit(&[("alpha", number("3"))]).alpha, 3.0);
+}
+
+#[test]
+fn a_search_is_read_with_the_defaults_first() {
+    let options = parse(&[
+        ("num_factors", call("HPARAM_CANDIDATES", &["5", "10"])),
+        ("regParam", call("HPARAM_RANGE", &["0.01", "1"])),
+        ("num_trials", number("6")),
+        ("hparam_tuning_algorithm", text("VIZIER_DEFAULT")),
+        ("max_parallel_trials", number("2")),
+        ("hparam_tuning_objectives", ModelOption::List(vec![text("MEAN_SQUARED_ERROR")])),
+    ])
+    .unwrap();
+    let search = options.search.as_ref().unwrap();
+    assert_eq!(search.names, ["num_factors", "regParam"]);
+    let trials = search.trials(7).unwrap();
+    assert_eq!((trials.len(), &trials[0]), (6, &vec![10.0, 0.1]));
+    assert!(trials.iter().all(|trial| (trial[0] == 5.0 || trial[0] == 10.0) && (0.01..=1.0).contains(&trial[1])));
+    let parameters = options.parameters();
+    assert_eq!(parameters["hparam_tuning_algorithm"], "random (asked for vizier)");
+    assert_eq!(parameters["hparam_tuning_objectives"], "rmse");
+    // Lists are tried whole.
+    let grid = parse(&[("rank", call("HPARAM_CANDIDATES", &["2", "4", "8"]))]).unwrap().search.unwrap();
+    assert_eq!(grid.trials(1).unwrap(), [[2.0], [4.0], [8.0]]);
+}
+
+#[test]
 fn parameters_are_shown_after_defaults() {
     let parameters = parse(&[("l2_reg", number("1.5")), ("data_split_method", text("no_split"))]).unwrap().parameters();
     let shown: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(
         shown.join(" "),
-        "cold_start_strategy=popular data_split_method=no_split feedback_type=explicit l2_reg=1.5 max_iterations=10 \
-         model_type=matrix_factorization nonnegative=false num_factors=10 seed=42"
+        "bias=none cold_start_strategy=popular data_split_method=no_split early_stop=true feedback_type=explicit implicitPrefs=false \
+         l2_reg=1.5 max_iterations=20 min_rel_progress=0.01 model_type=matrix_factorization nonnegative=false num_factors=10 \
+         ranking=rating ranking_k=10 seed=42 solver=cholesky warm_start=false"
     );
 }

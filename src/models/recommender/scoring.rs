@@ -1,7 +1,6 @@
 //! `ML.PREDICT` of a recommender: the rating that each row's user would give its item.
 
-use super::RecommenderModel;
-use super::columns;
+use super::{FeedbackType, RecommenderModel, columns};
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
@@ -14,17 +13,17 @@ impl RecommenderModel {
     /// # Errors
     /// `UndefinedColumn`, and `InvalidStatement` for a column that cannot hold ids.
     pub fn input_places(&self, schema: &Schema) -> Result<Vec<usize>> {
-        let [user, item, _] = self.column_names();
-        columns::user_and_item(&self.name, [user, item], schema).map(Vec::from)
+        columns::user_and_item(&self.name, [&self.users.column, &self.items.column], schema).map(Vec::from)
     }
 
-    /// The column that [`RecommenderModel::predict_rows`] adds: `predicted_<rating>`.
+    /// The column that [`RecommenderModel::predict_rows`] adds: `predicted_<rating>`, or `predicted_<rating>_confidence`.
     ///
     /// # Errors
     /// Those of [`RecommenderModel::input_places`].
     pub fn output_fields(&self, schema: &Schema) -> Result<Vec<Field>> {
         self.input_places(schema)?;
-        Ok(vec![Field::new(format!("predicted_{}", self.rating_column), DataType::Float64, true)])
+        let suffix = if self.fit.feedback == FeedbackType::Implicit { "_confidence" } else { "" };
+        Ok(vec![Field::new(format!("predicted_{}{suffix}", self.rating_name()), DataType::Float64, true)])
     }
 
     /// The predicted rating of every row; by the model's cold-start strategy for users and items that it does not know.

@@ -1,24 +1,31 @@
 //! A training run: rows of a query in, a scored model out.
 
 use super::columns::Columns;
-use super::evaluation::measures;
-use super::ids::{IdEncoder, Ids};
-use super::options::{DataSplit, RecommenderOptions};
-use super::{RecommenderModel, Seen, popularity};
+use super::evaluation::{self, RankingOptions, rank, score};
+use super::factor_model::FactorModel;
+use super::fit::{Fit, Fitter, RunError};
+use super::ids::{Ids, Key};
+use super::options::{DataSplit, FitOptions, RecommenderOptions};
+use super::ratings::{Data, Marks, Ratings, TrainingMemory};
+use super::search::defined;
+use super::split::{for_search, hold_out};
+use super::{FeedbackType, RecommenderModel, popularity, rated};
 use crate::error::{Code, Error, Result};
-use crate::models::evaluation::{Evaluation, Measure};
-use crate::models::report::TrainingReport;
-use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, cancelled, run_aside};
-use datafusion::arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Float64Type, SchemaRef};
+use crate::models::evaluation::Evaluation;
+use crate::models::report::{Iteration, TrainingReport, Trial};
+use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, TrainingProgress, cancelled, run_aside};
+use datafusion::arrow::array::UInt32Array;
+use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio_util::sync::CancellationToken;
-use weir_ml::als::{self, AlsError, AlsModel, Control, Csr, Factors, Side};
-use weir_ml::metrics::RatingErrors;
+use weir_ml::als::{AlsModel, Csr, Factors};
+use weir_ml::split::Split;
+
+/// Iterations of the fit on all rows: it begins with the factors fitted to most of them.
+const REFIT_ITERATIONS_MAX: usize = 3;
 
 /// Reads the ratings and trains; see [`crate::models::train`].
 pub(in crate::models) async fn train(
@@ -29,6 +36,7 @@ pub(in crate::models) async fn train(
     cancel: &CancellationToken,
 ) -> Result<Trained> {
     let columns = Columns::of_options(&spec.name, &options, schema)?;
+    let mut memory = TrainingMemory::new(&spec.name, &spec.memory);
     let mut ratings = Ratings::new(columns, schema);
     loop {
         let batch = tokio::select! {
@@ -36,230 +44,293 @@ pub(in crate::models) async fn train(
             () = cancel.cancelled() => return Err(cancelled(&spec.name)),
             batch = rows.next() => batch,
         };
-        match batch.transpose()? {
-            Some(batch) => ratings.add(&batch)?,
-            None => break,
-        }
+        let Some(batch) = batch.transpose()? else { break };
+        ratings.add(&batch, &mut memory)?;
+        (spec.observer)(TrainingProgress { phase: "reading".into(), rows: ratings.n_rows() as u64, ..TrainingProgress::default() });
     }
     drop(rows);
     let name = spec.name.clone();
-    run_aside(&name, cancel, move |stop| Run { spec, options, stop }.fit(ratings)).await
-}
-
-/// Appends a batch's ratings; `query` and `first_row` (from 1) are for messages.
-pub(super) fn ratings_of(batch: &RecordBatch, column: usize, query: &str, first_row: u64, ratings: &mut Vec<f32>) -> Result<()> {
-    let schema = batch.schema_ref();
-    let name = schema.field(column).name();
-    let wrong = |row: usize, is: &str| {
-        Error::new(Code::InvalidValue, format!("column \"{name}\" is {is} in row {} of {query}", first_row + row as u64))
-    };
-    let array = batch.column(column);
-    if array.null_count() > 0 {
-        let row = (0..array.len()).find(|row| array.is_null(*row)).unwrap_or(0);
-        return Err(wrong(row, "NULL").hint(format!("Add WHERE \"{name}\" IS NOT NULL to the query.")));
-    }
-    let values = cast(array, &DataType::Float64).map_err(|error| Error::internal(format!("could not read ratings: {error}")))?;
-    for (row, value) in values.as_primitive::<Float64Type>().values().iter().enumerate() {
-        let rating = *value as f32;
-        if !rating.is_finite() {
-            let is = if value.is_finite() { format!("{value}, too large for a rating") } else { value.to_string() };
-            return Err(wrong(row, &is).hint("Leave such rows out of the query."));
-        }
-        ratings.push(rating);
-    }
-    Ok(())
-}
-
-/// The rows of the training query, ids numbered as they come.
-struct Ratings {
-    columns: Columns,
-    rating_column: String,
-    users: IdEncoder,
-    items: IdEncoder,
-    user_codes: Vec<u32>,
-    item_codes: Vec<u32>,
-    values: Vec<f32>,
-}
-
-impl Ratings {
-    fn new(columns: Columns, schema: &SchemaRef) -> Self {
-        let encoder = |place: usize| IdEncoder::new(schema.field(place).name(), schema.field(place).data_type());
-        Self {
-            columns,
-            rating_column: schema.field(columns.rating).name().clone(),
-            users: encoder(columns.user),
-            items: encoder(columns.item),
-            user_codes: Vec::new(),
-            item_codes: Vec::new(),
-            values: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let first_row = self.values.len() as u64 + 1;
-        self.users.encode(batch.column(self.columns.user), first_row, &mut self.user_codes)?;
-        self.items.encode(batch.column(self.columns.item), first_row, &mut self.item_codes)?;
-        ratings_of(batch, self.columns.rating, "the training query", first_row, &mut self.values)
-    }
-
-    /// Ids in order, and the ratings as a matrix: nothing depends on the order of rows any more.
-    fn finish(mut self) -> Result<(Ids, Ids, Csr), RunError> {
-        let (users, user_places) = self.users.finish()?;
-        let (items, item_places) = self.items.finish()?;
-        self.user_codes.iter_mut().for_each(|code| *code = user_places[*code as usize]);
-        self.item_codes.iter_mut().for_each(|code| *code = item_places[*code as usize]);
-        let ratings = Csr::new(users.len(), items.len(), &self.user_codes, &self.item_codes, &self.values)?;
-        Ok((users, items, ratings))
-    }
-}
-
-/// Why a run has no model.
-enum RunError {
-    Error(Error),
-    Als(AlsError),
-}
-
-impl From<Error> for RunError {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<AlsError> for RunError {
-    fn from(error: AlsError) -> Self {
-        Self::Als(error)
-    }
+    let run = move |stop| Run { spec, options, stop, n_rows: ratings.n_rows() as u64 }.train(ratings, memory);
+    run_aside(&name, cancel, run).await
 }
 
 /// The part of training that takes time, on a blocking thread.
-struct Run {
-    spec: TrainSpec,
-    options: RecommenderOptions,
+pub(super) struct Run {
+    pub spec: TrainSpec,
+    pub options: RecommenderOptions,
     stop: Arc<AtomicBool>,
+    n_rows: u64,
+}
+
+/// The factors of one fit, and those of the implicit companion.
+pub(super) struct Fitted {
+    primary: FactorModel,
+    companion: Option<FactorModel>,
+    iterations: Vec<Iteration>,
+}
+
+impl Fitted {
+    fn ranker(&self) -> &FactorModel {
+        self.companion.as_ref().unwrap_or(&self.primary)
+    }
+}
+
+/// The model to keep, before ids are put to it.
+struct Kept {
+    fitted: Fitted,
+    held_out: Option<Evaluation>,
+    rows_train: usize,
+    /// What the factors were fitted to, when that is not all ratings.
+    trained_on: Option<Csr>,
+    trials: Vec<Trial>,
+    options: FitOptions,
 }
 
 impl Run {
-    fn fit(&self, ratings: Ratings) -> Result<Trained> {
-        self.try_fit(ratings).map_err(|error| match error {
-            RunError::Error(error) => error,
-            RunError::Als(error) => self.explain(&error),
-        })
+    fn train(&self, ratings: Ratings, mut memory: TrainingMemory) -> Result<Trained> {
+        // Factors and what they begin with, of the model and its companion, and the index of items.
+        let n_models = 3 * (1 + usize::from(self.options.has_companion()));
+        memory.hold(ratings.fit_bytes(self.rank_max()?, n_models))?;
+        self.try_train(ratings).map_err(|error| error.explain(&self.spec.name))
     }
 
-    fn try_fit(&self, ratings: Ratings) -> Result<Trained, RunError> {
-        let options = &self.options;
-        let rating_column = ratings.rating_column.clone();
-        let (users, items, ratings) = ratings.finish()?;
-        let mut parameters = options.parameters();
-        for (option, column) in [("user_col", &users.column), ("item_col", &items.column), ("rating_col", &rating_column)] {
-            parameters.insert(option.to_owned(), column.clone());
-        }
+    fn rank_max(&self) -> Result<usize> {
+        let Some(search) = &self.options.search else { return Ok(self.options.fit.rank) };
+        let place = search.names.iter().position(|name| *name == "num_factors");
+        let tried = search.trials(self.options.fit.seed)?.iter().filter_map(|point| place.map(|place| point[place] as usize)).max();
+        Ok(tried.unwrap_or(self.options.fit.rank))
+    }
 
-        let (als, trained_on, held_out, rows_train) = match options.data_split {
-            DataSplit::NoSplit => (self.als(&ratings)?, ratings.clone(), None, ratings.n_ratings()),
-            DataSplit::Random { eval_fraction } => {
-                let split = weir_ml::split::random(&ratings, eval_fraction, options.seed)?;
-                let rows_train = split.train.n_ratings();
-                if rows_train == 0 && ratings.n_ratings() > 0 {
-                    return Err(too_few(&self.spec.name, ratings.n_ratings()).into());
-                }
-                let als = self.als(&split.train)?;
-                let held_out = Some(score(&als, &split.train, &split.eval));
-                if options.refit {
-                    (self.als(&ratings)?, ratings.clone(), held_out, rows_train)
-                } else {
-                    (als, split.train, held_out, rows_train)
-                }
-            }
-        };
-
+    fn try_train(&self, ratings: Ratings) -> Result<Trained, RunError> {
+        let Data { users, items, rating_column, ratings, marks } = ratings.finish()?;
+        let Kept { fitted, held_out, rows_train, trained_on, trials, options } = self.keep(&ratings, marks, &users, &items)?;
+        let parameters = self.parameters(&options, &users, &items, rating_column.as_deref());
+        let fitted_to = trained_on.as_ref().unwrap_or(&ratings);
         let model = RecommenderModel {
             name: self.spec.name.clone(),
+            rating_column,
+            popularity: popularity(fitted_to, self.list_feedback()),
+            ranking: self.ranking_options(fitted_to),
+            primary: fitted.primary,
+            companion: fitted.companion,
+            cold_start: self.options.cold_start,
+            held_out,
+            fit: options,
             users,
             items,
-            rating_column,
-            als,
-            seen: Seen::of_ratings(&ratings),
-            popularity: popularity(&trained_on),
-            cold_start: options.cold_start,
-            held_out,
+            seen: ratings,
         };
-        let model = without_unrated(model, &trained_on)?;
-        let mut metrics = BTreeMap::new();
-        let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
-        put("rows_train", rows_train as f64);
-        put("n_users", model.n_users() as f64);
-        put("n_items", model.n_items() as f64);
-        for (name, measure) in model.held_out.iter().flat_map(|held_out| &held_out.measures) {
-            match measure {
-                Measure::Number(Some(value)) => put(name, *value),
-                Measure::Number(None) => None,
-                Measure::Count(count) => put(name, *count as f64),
-            };
+        let model = match &trained_on {
+            Some(trained_on) => without_unrated(model, trained_on)?,
+            None => model,
+        };
+        let mut metrics = model.held_out.as_ref().map(defined).unwrap_or_default();
+        for (name, value) in [("rows_train", rows_train), ("n_users", model.n_users()), ("n_items", model.n_items())] {
+            metrics.insert(name.to_owned(), value as f64);
         }
         Ok(Trained {
             model: TrainedModel::Recommender(Arc::new(model)),
-            report: TrainingReport::default(),
+            report: TrainingReport { iterations: fitted.iterations, trials },
             metrics,
             parameters,
             train_seconds: 0.0,
         })
     }
 
-    fn als(&self, ratings: &Csr) -> Result<AlsModel, AlsError> {
-        let threads = self.spec.threads();
-        let progress = |progress: als::Progress| {
-            tracing::debug!(model = %self.spec.name, iteration = progress.iteration, of = progress.max_iterations, "training");
-        };
-        als::train(ratings, &self.options.als_params(), &Control { threads, cancel: &self.stop, progress: &progress })
-    }
-
-    /// An error of the algorithm in the user's words.
-    fn explain(&self, error: &AlsError) -> Error {
-        let name = &self.spec.name;
-        match error {
-            AlsError::Empty => Error::new(Code::InvalidValue, format!("the training query of model \"{name}\" returned no row")),
-            AlsError::Cancelled => Error::new(Code::Cancelled, format!("training of model \"{name}\" was cancelled")),
-            AlsError::Parameter { .. } => Error::new(Code::InvalidParameter, format!("model \"{name}\" cannot be trained: {error}")),
-            AlsError::Unsolvable { side, .. } => {
-                let side = match side {
-                    Side::User => "user",
-                    Side::Item => "item",
-                };
-                Error::new(Code::InvalidValue, format!("training of model \"{name}\" found no finite factors for a {side}"))
-                    .hint("Scale the ratings to smaller numbers, or raise regParam.")
+    /// Searches, evaluates, and fits what is kept.
+    fn keep(&self, ratings: &Csr, marks: Marks, users: &Ids, items: &Ids) -> Result<Kept, RunError> {
+        let options = self.options.fit.clone();
+        let warm = self.warm_start(users, items, &options);
+        if ratings.n_ratings() == 0 {
+            return Err(weir_ml::als::AlsError::Empty.into());
+        }
+        if let (DataSplit::Folds { n_folds }, None) = (&self.options.data_split, &self.options.search) {
+            let held_out = self.evaluate_folds(ratings, *n_folds)?;
+            let fitted = self.fit("fitting on all rows", ratings, &options, self.options.has_companion(), warm, None)?;
+            let rows_train = ratings.n_ratings();
+            return Ok(Kept { fitted, held_out: Some(held_out), rows_train, trained_on: None, trials: Vec::new(), options });
+        }
+        let Some(parts) = hold_out(&self.options.data_split, ratings, marks, self.options.fit.seed)? else {
+            if self.options.search.is_some() {
+                return Err(self.too_few(ratings.n_ratings()).into());
             }
-            AlsError::NotFinite { .. } | AlsError::Shape { .. } => Error::internal(format!("training of model \"{name}\": {error}")),
+            let fitted = self.fit("fitting", ratings, &options, self.options.has_companion(), warm, None)?;
+            let rows_train = ratings.n_ratings();
+            return Ok(Kept { fitted, held_out: None, rows_train, trained_on: None, trials: Vec::new(), options });
+        };
+        if parts.split.train.n_ratings() == 0 {
+            return Err(self.too_few(ratings.n_ratings()).into());
         }
+        let (options, trials) = match &self.options.search {
+            Some(search) => self.search(search, &for_search(&self.options.data_split, &parts, self.options.fit.seed)?)?,
+            None => (options, Vec::new()),
+        };
+        let split = parts.split;
+        let rows_train = split.train.n_ratings();
+        let fitted = self.fit("fitting", &split.train, &options, self.options.has_companion(), warm, None)?;
+        self.fitter().tell("evaluating", None);
+        let held_out = Some(self.evaluate(&fitted, &split, true)?);
+        if !self.options.refit {
+            return Ok(Kept { fitted, held_out, rows_train, trained_on: Some(split.train), trials, options });
+        }
+        drop(split);
+        let refit = FitOptions { max_iterations: options.max_iterations.min(REFIT_ITERATIONS_MAX), ..options.clone() };
+        let Fitted { primary, companion, mut iterations } = fitted;
+        let start = Start { primary: primary.als, companion: companion.map(|companion| companion.als) };
+        let mut fitted = self.fit("fitting on all rows", ratings, &refit, self.options.has_companion(), Some(start), None)?;
+        let n_before = iterations.len() as u64;
+        iterations.extend(fitted.iterations.drain(..).map(|row| Iteration { iteration: row.iteration + n_before, ..row }));
+        fitted.iterations = iterations;
+        Ok(Kept { fitted, held_out, rows_train, trained_on: None, trials, options })
     }
-}
 
-fn too_few(name: &str, n_rows: usize) -> Error {
-    Error::new(Code::InvalidValue, format!("the training query of model \"{name}\" returned too few rows to hold some out"))
-        .detail(format!("It returned {n_rows}, and all of them were held out."))
-        .hint("Add data_split_method='no_split'.")
-}
-
-/// Scores held-out rows; those whose user or item has no rating in `train` are dropped and counted.
-fn score(als: &AlsModel, train: &Csr, eval: &Csr) -> Evaluation {
-    let mut item_known = vec![false; train.n_columns()];
-    train.entries().for_each(|(_, item, _)| item_known[item as usize] = true);
-    let (mut errors, mut dropped) = (RatingErrors::default(), 0);
-    for (user, item, rating) in eval.entries() {
-        if train.row_len(user as usize) > 0 && item_known[item as usize] {
-            errors.add(f64::from(als.predict(user, item)), f64::from(rating));
+    /// Fits factors, and those of a companion.
+    pub(super) fn fit(
+        &self,
+        phase: &str,
+        ratings: &Csr,
+        options: &FitOptions,
+        with_companion: bool,
+        start: Option<Start>,
+        best: Option<(&str, f64)>,
+    ) -> Result<Fitted, RunError> {
+        let fitter = self.fitter();
+        let (start, start_of_companion) = start.map_or((None, None), |start| (Some(start.primary), start.companion));
+        let Fit { als, iterations } = fitter.fit(phase, ratings, options, start, best)?;
+        let primary = FactorModel::new(als, options.als_params())?;
+        let companion = if with_companion {
+            let options = options.companion();
+            let fit = fitter.fit(&format!("{phase}, implicit companion"), ratings, &options, start_of_companion, best)?;
+            Some(FactorModel::new(fit.als, options.als_params())?)
         } else {
-            dropped += 1;
+            None
+        };
+        Ok(Fitted { primary, companion, iterations })
+    }
+
+    /// Scores what was fitted to the one part on the other.
+    pub(super) fn evaluate(&self, fitted: &Fitted, split: &Split, with_lists: bool) -> Result<Evaluation, RunError> {
+        let feedback = self.options.fit.feedback;
+        let (mut scores, known) = score(&fitted.primary, &split.train, &split.eval, feedback);
+        if with_lists {
+            let fitter = self.fitter();
+            let control = fitter.control(&|_| {});
+            let (ranker, options) = (fitted.ranker(), self.ranking_options(&split.train));
+            let seed = self.options.fit.seed;
+            (scores.ranking, scores.popularity_ndcg) =
+                rank(&ranker.index, &ranker.als.users, &split.train, &known, &options, seed, &control)?;
+        }
+        Ok(scores.measures(feedback))
+    }
+
+    fn evaluate_folds(&self, ratings: &Csr, n_folds: usize) -> Result<Evaluation, RunError> {
+        if ratings.n_ratings() < n_folds {
+            return Err(self.too_few(ratings.n_ratings()).into());
+        }
+        let mut evaluations = Vec::with_capacity(n_folds);
+        for (fold, split) in (1..).zip(weir_ml::split::k_folds(ratings, n_folds, self.options.fit.seed)?) {
+            let phase = format!("fold {fold} of {n_folds}");
+            let fitted = self.fit(&phase, &split.train, &self.options.fit, self.options.has_companion(), None, None)?;
+            evaluations.push(self.evaluate(&fitted, &split, true)?);
+        }
+        Ok(evaluation::mean(&evaluations))
+    }
+
+    fn fitter(&self) -> Fitter<'_> {
+        Fitter {
+            name: &self.spec.name,
+            threads: self.spec.threads(),
+            cancel: &self.stop,
+            observer: &self.spec.observer,
+            n_rows: self.n_rows,
         }
     }
-    measures(&errors, dropped)
+
+    fn ranking_options(&self, train: &Csr) -> RankingOptions {
+        RankingOptions::new(self.options.ranking_k, self.options.relevant_rating, self.options.fit.feedback, train)
+    }
+
+    /// What lists are made from.
+    fn list_feedback(&self) -> FeedbackType {
+        if self.options.has_companion() { FeedbackType::Implicit } else { self.options.fit.feedback }
+    }
+
+    fn parameters(&self, fit: &FitOptions, users: &Ids, items: &Ids, rating: Option<&str>) -> BTreeMap<String, String> {
+        let mut parameters = RecommenderOptions { fit: fit.clone(), ..self.options.clone() }.parameters();
+        for (option, column) in [("user_col", Some(users.column.as_str())), ("item_col", Some(&items.column)), ("rating_col", rating)] {
+            if let Some(column) = column {
+                parameters.insert(option.to_owned(), column.to_owned());
+            }
+        }
+        parameters
+    }
+
+    fn too_few(&self, n_rows: usize) -> Error {
+        let name = &self.spec.name;
+        Error::new(Code::InvalidValue, format!("the training query of model \"{name}\" returned too few rows to hold some out"))
+            .detail(format!("It returned {n_rows}, and all of them were held out."))
+            .hint("Add data_split_method='no_split'.")
+    }
+
+    /// The factors of the version before, in the places of the ids of now; `None` when they do not fit, or nobody asked.
+    fn warm_start(&self, users: &Ids, items: &Ids, options: &FitOptions) -> Option<Start> {
+        let Some(TrainedModel::Recommender(previous)) = self.spec.previous.as_ref().filter(|_| self.options.warm_start) else {
+            return None;
+        };
+        if previous.primary.als.users.rank() != options.rank || previous.fit.feedback != options.feedback {
+            return None;
+        }
+        let moved = |als: &AlsModel| {
+            let (users_before, items_before) = (places(&previous.users, users)?, places(&previous.items, items)?);
+            Some(AlsModel {
+                users: moved(&als.users, &users_before),
+                items: moved(&als.items, &items_before),
+                mean: als.mean,
+                user_bias: moved_bias(&als.user_bias, &users_before),
+                item_bias: moved_bias(&als.item_bias, &items_before),
+            })
+        };
+        let companion = previous.companion.as_ref().and_then(|companion| moved(&companion.als));
+        Some(Start { primary: moved(&previous.primary.als)?, companion })
+    }
+}
+
+/// Factors to begin with; rows of zeros are begun at random.
+pub(super) struct Start {
+    primary: AlsModel,
+    companion: Option<AlsModel>,
+}
+
+/// Where ids were before; `None` when ids are of another kind now.
+fn places(before: &Ids, now: &Ids) -> Option<Vec<Option<u32>>> {
+    let place = |key: Key| if let Key::Known(place) = key { Some(place) } else { None };
+    Some(before.find(&now.stored()).ok()?.into_iter().map(place).collect())
+}
+
+/// The rows of the places; zero for what is new.
+fn moved(factors: &Factors, places: &[Option<u32>]) -> Factors {
+    let rank = factors.rank();
+    let mut rows = Vec::with_capacity(places.len() * rank);
+    for place in places {
+        match place {
+            Some(place) => rows.extend_from_slice(factors.row(*place as usize)),
+            None => rows.resize(rows.len() + rank, 0.0),
+        }
+    }
+    Factors::from_vec(rank, rows)
+}
+
+fn moved_bias(biases: &[f32], places: &[Option<u32>]) -> Vec<f32> {
+    if biases.is_empty() {
+        return Vec::new();
+    }
+    places.iter().map(|place| place.map_or(0.0, |place| biases[place as usize])).collect()
 }
 
 /// Takes users and items out that no training row had (all their rows were held out): they are unknown to
 /// the model, and must not look like users who like nothing.
-fn without_unrated(model: RecommenderModel, trained_on: &Csr) -> Result<RecommenderModel> {
-    let mut item_known = vec![false; trained_on.n_columns()];
-    trained_on.entries().for_each(|(_, item, _)| item_known[item as usize] = true);
+fn without_unrated(model: RecommenderModel, trained_on: &Csr) -> Result<RecommenderModel, RunError> {
+    let item_known = rated(trained_on);
     let users: Vec<u32> = (0..trained_on.n_rows() as u32).filter(|user| trained_on.row_len(*user as usize) > 0).collect();
     let items: Vec<u32> = (0..trained_on.n_columns() as u32).filter(|item| item_known[*item as usize]).collect();
     if users.len() == trained_on.n_rows() && items.len() == trained_on.n_columns() {
@@ -269,21 +340,42 @@ fn without_unrated(model: RecommenderModel, trained_on: &Csr) -> Result<Recommen
     for (place, item) in (0u32..).zip(&items) {
         item_places[*item as usize] = Some(place);
     }
-    let mut seen = Seen { offsets: vec![0], items: Vec::new() };
-    for user in &users {
-        let items: Vec<u32> = model.seen.of_user(*user).iter().filter_map(|item| item_places[*item as usize]).collect();
-        seen.push(&items);
+    let (mut seen_users, mut seen_items, mut seen_values) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, user) in (0u32..).zip(&users) {
+        let (rated, values) = model.seen.row(*user as usize);
+        for (item, value) in rated.iter().zip(values) {
+            if let Some(item) = item_places[*item as usize] {
+                seen_users.push(place);
+                seen_items.push(item);
+                seen_values.push(*value);
+            }
+        }
     }
+    let seen = Csr::new(users.len(), items.len(), &seen_users, &seen_items, &seen_values)?;
     let rows = |factors: &Factors, places: &[u32]| {
         Factors::from_vec(factors.rank(), places.iter().flat_map(|place| factors.row(*place as usize)).copied().collect())
     };
     let keep = |ids: &Ids, places: &[u32]| {
         ids.keep(&UInt32Array::from(places.to_vec())).map_err(|error| Error::internal(format!("could not keep ids: {error}")))
     };
+    let kept = |model: &FactorModel| {
+        let biases = |biases: &[f32], places: &[u32]| {
+            if biases.is_empty() { Vec::new() } else { places.iter().map(|place| biases[*place as usize]).collect() }
+        };
+        let als = AlsModel {
+            users: rows(&model.als.users, &users),
+            items: rows(&model.als.items, &items),
+            mean: model.als.mean,
+            user_bias: biases(&model.als.user_bias, &users),
+            item_bias: biases(&model.als.item_bias, &items),
+        };
+        FactorModel::new(als, model.params.clone())
+    };
     Ok(RecommenderModel {
         users: keep(&model.users, &users)?,
         items: keep(&model.items, &items)?,
-        als: AlsModel { users: rows(&model.als.users, &users), items: rows(&model.als.items, &items) },
+        primary: kept(&model.primary)?,
+        companion: model.companion.as_ref().map(kept).transpose()?,
         popularity: items.iter().map(|item| model.popularity[*item as usize]).collect(),
         seen,
         ..model

@@ -1,8 +1,10 @@
 //! What the SQL functions need of models; `weir::models` implements it.
 
 use crate::als_predict::AlsPredict;
-use crate::recommend::Recommend;
+use crate::explain_recommendation::ExplainRecommendation;
+use crate::recommend::{Recommend, RecommendFrom};
 use crate::recommend_items::RecommendItems;
+use crate::similar::{Side, Similar};
 use arrow::array::{Array, ArrayRef, Float64Array, new_empty_array};
 use arrow::datatypes::DataType;
 use datafusion::catalog::TableFunctionImpl;
@@ -39,6 +41,40 @@ pub struct ItemLists {
     pub scores: Vec<f64>,
 }
 
+/// Which items a list may have.
+#[derive(Debug, Clone)]
+pub struct RecommendOptions {
+    /// Leave out what the user has rated.
+    pub exclude_seen: bool,
+    /// Only these items, an array of ids; `None` for all. Ids that the model does not know do no harm.
+    pub items: Option<ArrayRef>,
+}
+
+impl Default for RecommendOptions {
+    fn default() -> Self {
+        Self { exclude_seen: true, items: None }
+    }
+}
+
+/// Ratings of somebody whom the model does not know.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub items: ArrayRef,
+    /// As many as items; `None`: each counts 1.
+    pub ratings: Option<Float64Array>,
+}
+
+/// What an item of a user's history adds to a score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contribution {
+    pub item: ScalarValue,
+    pub rating: f64,
+    /// All of a history sum to the score, without biases.
+    pub contribution: f64,
+    /// Its size among the sizes of all contributions of the history.
+    pub share: f64,
+}
+
 /// A trained recommender, immutable.
 pub trait Recommender: Debug + Send + Sync {
     /// The user column's name and type in the training query.
@@ -47,21 +83,31 @@ pub trait Recommender: Debug + Send + Sync {
     fn item_column(&self) -> (&str, &DataType);
     /// The rating column's name.
     fn rating_column(&self) -> &str;
-    /// The best `k` items for a user, best first; ties by item. Items the user has rated are left out
-    /// when `exclude_seen`. An unknown user is answered by the model's cold-start strategy.
-    fn recommend(&self, user: &ScalarValue, k: usize, exclude_seen: bool) -> Result<Vec<ItemScore>>;
+    /// Whether ratings say how sure it is that a user likes an item, not how much.
+    fn is_implicit(&self) -> bool;
+    /// The best `k` items for a user, best first; ties by item. An unknown user is answered by the model's
+    /// cold-start strategy.
+    fn recommend(&self, user: &ScalarValue, k: usize, options: &RecommendOptions) -> Result<Vec<ItemScore>>;
+    /// The best `k` items for somebody with these ratings; what is popular when the model knows none of the items.
+    fn recommend_from(&self, given: &Given, k: usize, options: &RecommendOptions) -> Result<Vec<ItemScore>>;
+    /// The `k` items that are most like one, with the cosine of their factors; none for an unknown item.
+    fn similar_items(&self, item: &ScalarValue, k: usize) -> Result<Vec<ItemScore>>;
+    /// The `k` users who are most like one (as [`ItemScore::item`]), with the cosine of their factors.
+    fn similar_users(&self, user: &ScalarValue, k: usize) -> Result<Vec<ItemScore>>;
+    /// The `k` items of a user's history that add the most to the score of an item; none for an unknown user or item.
+    fn explain(&self, user: &ScalarValue, item: &ScalarValue, k: usize) -> Result<Vec<Contribution>>;
     /// The predicted rating; `None` for an unknown user or item (NaN when the model's cold-start strategy asks for it).
     fn predict(&self, user: &ScalarValue, item: &ScalarValue) -> Result<Option<f64>>;
 
     /// [`Recommender::recommend`] for a column of users, each with its `k`.
-    fn recommend_many(&self, users: &ArrayRef, k: &[usize], exclude_seen: bool) -> Result<ItemLists> {
+    fn recommend_many(&self, users: &ArrayRef, k: &[usize], options: &RecommendOptions) -> Result<ItemLists> {
         let (mut lengths, mut items, mut scores) = (Vec::with_capacity(users.len()), Vec::new(), Vec::new());
         for (row, k) in k.iter().enumerate().take(users.len()) {
             if users.data_type().is_null() || users.is_null(row) {
                 lengths.push(None);
                 continue;
             }
-            let list = self.recommend(&ScalarValue::try_from_array(users, row)?, *k, exclude_seen)?;
+            let list = self.recommend(&ScalarValue::try_from_array(users, row)?, *k, options)?;
             lengths.push(Some(list.len()));
             for scored in list {
                 items.push(scored.item);
@@ -91,7 +137,13 @@ pub fn model_functions(lookup: Arc<dyn ModelLookup>) -> (Vec<ScalarUDF>, TableFu
         ScalarUDF::new_from_impl(RecommendItems::new(Arc::clone(&lookup))),
         ScalarUDF::new_from_impl(AlsPredict::new(Arc::clone(&lookup))),
     ];
-    let table: TableFunctions = vec![("recommend", Arc::new(Recommend::new(lookup)))];
+    let table: TableFunctions = vec![
+        ("recommend", Arc::new(Recommend::new(Arc::clone(&lookup)))),
+        ("recommend_from", Arc::new(RecommendFrom::new(Arc::clone(&lookup)))),
+        ("similar_items", Arc::new(Similar::new(Arc::clone(&lookup), Side::Items))),
+        ("similar_users", Arc::new(Similar::new(Arc::clone(&lookup), Side::Users))),
+        ("explain_recommendation", Arc::new(ExplainRecommendation::new(lookup))),
+    ];
     (scalar, table)
 }
 
@@ -211,6 +263,18 @@ pub(crate) fn check_k_value(function: &str, k: i64) -> Result<usize> {
 pub(crate) fn check_exclude_seen(function: &str, flag: &ScalarValue) -> Result<bool> {
     match flag {
         ScalarValue::Boolean(Some(flag)) => Ok(*flag),
-        other => plan_err!("the last argument of {function} (exclude_seen) must be TRUE or FALSE, not {other}"),
+        other => plan_err!("the argument exclude_seen of {function} must be TRUE or FALSE, not {other}"),
     }
+}
+
+/// A list of items of the model, checked; `None` for NULL.
+pub(crate) fn check_items(function: &str, model: &dyn Recommender, list: &ScalarValue) -> Result<Option<ArrayRef>> {
+    let values = match list {
+        null if null.is_null() => return Ok(None),
+        ScalarValue::List(list) => list.values(),
+        other => return plan_err!("the items of {function} must be a list, as [1, 2], not {other}"),
+    };
+    let (column, data_type) = model.item_column();
+    check_id_type(column, data_type, values.data_type())?;
+    Ok(Some(Arc::clone(values)))
 }

@@ -1,7 +1,7 @@
 //! The model functions in SQL, on a recommender that is easy to compute by hand.
 
-use super::model::{ItemScore, ModelLookup, Recommender, model_functions};
-use arrow::array::{Int32Array, Int64Array, RecordBatch, StringArray};
+use super::model::{Contribution, Given, ItemScore, ModelLookup, RecommendOptions, Recommender, model_functions};
+use arrow::array::{Array, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::common::{Result, ScalarValue, plan_err};
@@ -32,11 +32,43 @@ impl Recommender for Alphabet {
     fn rating_column(&self) -> &str {
         "rating"
     }
-    fn recommend(&self, user: &ScalarValue, k: usize, exclude_seen: bool) -> Result<Vec<ItemScore>> {
+    fn is_implicit(&self) -> bool {
+        false
+    }
+    fn recommend(&self, user: &ScalarValue, k: usize, options: &RecommendOptions) -> Result<Vec<ItemScore>> {
         let Some(user) = user_of(user) else { return Ok(Vec::new()) };
-        let seen = if exclude_seen { user as usize } else { 0 };
-        let best = ITEMS.iter().enumerate().skip(seen).rev().take(k).zip(1..);
+        let seen = if options.exclude_seen { user as usize } else { 0 };
+        let allowed = options.items.as_ref().map(|items| items.as_string::<i32>());
+        let is_allowed = |item: &str| allowed.is_none_or(|allowed| allowed.iter().flatten().any(|allowed| allowed == item));
+        let best = ITEMS.iter().enumerate().skip(seen).rev().filter(|(_, item)| is_allowed(item)).take(k).zip(1..);
         Ok(best.map(|((place, item), rank)| ItemScore { item: (*item).into(), score: place as f64, rank }).collect())
+    }
+    /// The item with the highest rating, with that rating.
+    fn recommend_from(&self, given: &Given, k: usize, _: &RecommendOptions) -> Result<Vec<ItemScore>> {
+        let rating = |row: usize| given.ratings.as_ref().map_or(1.0, |ratings| ratings.value(row));
+        let mut rows: Vec<usize> = (0..given.items.len()).collect();
+        rows.sort_by(|left, right| rating(*right).total_cmp(&rating(*left)));
+        let items = given.items.as_string::<i32>();
+        Ok(rows
+            .iter()
+            .take(k)
+            .zip(1..)
+            .map(|(row, rank)| ItemScore { item: items.value(*row).into(), score: rating(*row), rank })
+            .collect())
+    }
+    /// The items that follow in the alphabet.
+    fn similar_items(&self, item: &ScalarValue, k: usize) -> Result<Vec<ItemScore>> {
+        let place = item.try_as_str().flatten().and_then(|item| ITEMS.iter().position(|known| *known == item)).unwrap_or(ITEMS.len());
+        Ok(ITEMS.iter().skip(place + 1).take(k).zip(1..).map(|(item, rank)| ItemScore { item: (*item).into(), score: 0.5, rank }).collect())
+    }
+    fn similar_users(&self, user: &ScalarValue, k: usize) -> Result<Vec<ItemScore>> {
+        let others = (1..=3i64).filter(|other| Some(*other) != user_of(user)).take(k).zip(1..);
+        Ok(others.map(|(other, rank)| ItemScore { item: other.into(), score: 0.25, rank }).collect())
+    }
+    fn explain(&self, user: &ScalarValue, _: &ScalarValue, k: usize) -> Result<Vec<Contribution>> {
+        let seen = user_of(user).unwrap_or(0) as usize;
+        let past = |item: &&str| Contribution { item: (*item).into(), rating: 4.0, contribution: 1.5, share: 1.0 / seen as f64 };
+        Ok(ITEMS[..seen].iter().take(k).map(past).collect())
     }
     fn predict(&self, user: &ScalarValue, item: &ScalarValue) -> Result<Option<f64>> {
         let place = item.try_as_str().flatten().and_then(|item| ITEMS.iter().position(|known| *known == item));
@@ -109,6 +141,19 @@ async fn misuse_is_refused_with_what_to_do() {
         ("SELECT * FROM recommend('m', 1, NULL)", "must be an integer"),
         ("SELECT * FROM recommend('m', 1, 5, 7)", "must be TRUE or FALSE, not 7"),
         ("SELECT * FROM recommend('m', $1, 5)", "a parameter of recommend has no value"),
+        ("SELECT * FROM recommend('m', 1, 5, TRUE, 'a')", "the items of recommend must be a list"),
+        ("SELECT * FROM recommend('m', 1, 5, TRUE, [1])", "\"letter\" holds strings"),
+        ("SELECT * FROM recommend_from('m', ['a'], [1.0, 2.0], 5)", "1 items and 2 ratings"),
+        ("SELECT * FROM recommend_from('m', ['a'], ['x'], 5)", "must be a list of numbers"),
+        ("SELECT * FROM recommend_from('m', 'a', 1.0, 5)", "the items of recommend_from must be a list"),
+        ("SELECT * FROM similar_items('m', 1, 5)", "\"letter\" holds strings"),
+        ("SELECT * FROM similar_items('m', 'a')", "2 given"),
+        ("SELECT * FROM similar_users('m', 'a', 5)", "\"user_id\" holds integers"),
+        ("SELECT * FROM similar_users($1, 1, 5)", "not a parameter"),
+        ("SELECT * FROM explain_recommendation('m', 1, 'a', 0)", "must be from 1 to 10000, not 0"),
+        ("SELECT * FROM explain_recommendation('x', 1, 'a')", "model \"x\" does not exist"),
+        ("SELECT * FROM users u, similar_items('m', u.letter, 2)", "must be literals or parameters"),
+        ("SELECT recommend_items('m', id, 1, TRUE, [1]) FROM users", "\"letter\" holds strings"),
         ("SELECT recommend_items('x', id, 5) FROM users", "model \"x\" does not exist"),
         ("SELECT recommend_items(letter, id, 5) FROM users", "not a column or a parameter"),
         ("SELECT recommend_items('m', letter, 5) FROM users", "\"user_id\" holds integers"),
@@ -148,6 +193,16 @@ async fn functions_answer_in_sql() {
         ("SELECT * FROM recommend('m', 3, 3, FALSE)", "e|4.0|1 d|3.0|2 c|2.0|3"),
         ("SELECT rank FROM recommend('m', 1, 1 + 1) ORDER BY rank DESC", "2 1"),
         ("SELECT * FROM recommend('m', 99, 3)", ""),
+        ("SELECT * FROM recommend('m', 1, 3, TRUE, ['a', 'c', 'x', 'd'])", "d|3.0|1 c|2.0|2"),
+        ("SELECT * FROM recommend('m', 1, 1, TRUE, NULL)", "e|4.0|1"),
+        ("SELECT * FROM recommend_from('m', ['a', 'b'], [3, 4.5], 2)", "b|4.5|1 a|3.0|2"),
+        ("SELECT * FROM recommend_from('m', ['a'], NULL, 2)", "a|1.0|1"),
+        ("SELECT * FROM similar_items('m', 'c', 5)", "d|0.5|1 e|0.5|2"),
+        ("SELECT * FROM similar_items('m', NULL, 5)", ""),
+        ("SELECT user_id, rank FROM similar_users('m', 2, 5)", "1|1 3|2"),
+        ("SELECT letter, rating, contribution, share FROM explain_recommendation('m', 2, 'e')", "a|4.0|1.5|0.5 b|4.0|1.5|0.5"),
+        ("SELECT count(*) FROM explain_recommendation('m', 3, 'e', 1)", "1"),
+        ("SELECT recommend_items('m', 1, 5, TRUE, ['b'])", "[{item: b, score: 1.0, rank: 1}]"),
         ("SELECT * FROM recommend('m', NULL, 3)", ""),
         ("SELECT count(*) FROM recommend('m', 1, 10000)", "4"),
         (

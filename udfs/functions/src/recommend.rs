@@ -1,19 +1,23 @@
-//! `recommend('model', user, k [, exclude_seen])`: the best items of one user, as a table.
+//! `recommend('model', user, k [, exclude_seen [, items]])` and `recommend_from('model', items, ratings, k ..)`: the
+//! best items of one user, as a table.
 
-use crate::model::{ModelLookup, Recommender, check_exclude_seen, check_id_type, check_k, model_name};
-use arrow::array::{ArrayRef, Float64Array, Int64Array, new_empty_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use crate::model::{Given, ItemScore, ModelLookup, RecommendOptions, Recommender, check_exclude_seen, check_id_type, check_items, check_k};
+use crate::model_table::{Arguments, ModelTable};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, new_empty_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use async_trait::async_trait;
-use datafusion::catalog::{MemTable, Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
 use std::sync::Arc;
 
-const NAME: &str = "recommend";
+const RECOMMEND: &str = "recommend";
+const RECOMMEND_FROM: &str = "recommend_from";
 
-/// The table function: looks the model up when planning.
+/// What is said of a column as an argument.
+const INSTEAD: &str = ". To recommend for the users of a table, select unnest(recommend_items('model', user_column, k)) from it";
+
+/// `recommend`: looks the model up when planning.
 #[derive(Debug)]
 pub struct Recommend {
     lookup: Arc<dyn ModelLookup>,
@@ -28,127 +32,103 @@ impl Recommend {
 
 impl TableFunctionImpl for Recommend {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
-        let args = args.exprs();
-        if !(3..=4).contains(&args.len()) {
-            return plan_err!(
-                "{NAME} takes a model's name, a user, the number of items, and optionally exclude_seen; {} given",
-                args.len()
-            );
-        }
-        let args: Vec<Argument> = args.iter().map(Argument::new).collect::<Result<_>>()?;
-        let Argument::Value(name) = &args[0] else {
-            return plan_err!("the first argument of {NAME} must be a model's name in quotes, not a parameter: it decides the columns");
-        };
-        let name = model_name(NAME, Some(name))?;
-        let model = self.lookup.recommender(name)?;
+        const USAGE: &str = "a model's name, a user, the number of items, and optionally exclude_seen and a list of items to choose from";
+        let args = Arguments::new(RECOMMEND, args.exprs(), 3..=5, USAGE, INSTEAD)?;
+        let model = self.lookup.recommender(args.model_name()?)?;
         let (user_column, user_type) = model.user_column();
-        // What is known now is checked now: `prepare` answers with the error, not the first execution.
-        if let Argument::Value(user) = &args[1] {
-            check_id_type(user_column, user_type, &user.data_type())?;
-        }
-        let k = args[2].map(|k| check_k(NAME, k))?;
-        let exclude_seen = match args.get(3) {
-            Some(flag) => flag.map(|flag| check_exclude_seen(NAME, flag))?,
-            None => Some(true),
-        };
-        let user = args[1].map(|user| Ok(user.clone()))?;
-        let call = user.zip(k).zip(exclude_seen).map(|((user, k), exclude_seen)| Call { user, k, exclude_seen });
-        Ok(Arc::new(RecommendTable { schema: schema(model.as_ref()), model, call }))
+        let user = args.read(1, None, |user| check_id_type(user_column, user_type, &user.data_type()).map(|()| user.clone()))?;
+        let k = args.read(2, None, |k| check_k(RECOMMEND, k))?;
+        let options = options(RECOMMEND, &args, 3, model.as_ref())?;
+        let schema = item_schema(model.item_column());
+        let call = user.zip(k).zip(options);
+        let answer = call.map(|((user, k), options)| {
+            let schema = Arc::clone(&schema);
+            let rows = move || {
+                // NULL is no user, known or unknown: it has no recommendations.
+                let list = if user.is_null() { Vec::new() } else { model.recommend(&user, k, &options)? };
+                item_rows(&schema, list)
+            };
+            Box::new(rows) as _
+        });
+        Ok(Arc::new(ModelTable { function: RECOMMEND, schema, answer }))
     }
 }
 
-/// An argument as it arrives when planning.
-enum Argument {
-    Value(ScalarValue),
-    /// A parameter that has no value yet.
-    Parameter,
+/// `recommend_from`: for somebody of whom only these ratings are known.
+#[derive(Debug)]
+pub struct RecommendFrom {
+    lookup: Arc<dyn ModelLookup>,
 }
 
-impl Argument {
-    fn new(expr: &Expr) -> Result<Self> {
-        match expr {
-            Expr::Literal(value, _) => Ok(Self::Value(value.clone())),
-            Expr::Placeholder(_) => Ok(Self::Parameter),
-            Expr::Cast(cast) if matches!(*cast.expr, Expr::Placeholder(_)) => Ok(Self::Parameter),
-            column => plan_err!(
-                "the arguments of {NAME} must be literals or parameters, not {column}. To recommend for the users of a table, \
-                 select unnest(recommend_items('model', user_column, k)) from it"
-            ),
-        }
-    }
-
-    /// What `read` makes of the value; `None` for a parameter without one.
-    fn map<T>(&self, read: impl FnOnce(&ScalarValue) -> Result<T>) -> Result<Option<T>> {
-        match self {
-            Self::Value(value) => read(value).map(Some),
-            Self::Parameter => Ok(None),
-        }
+impl RecommendFrom {
+    /// Finds models through `lookup`.
+    pub fn new(lookup: Arc<dyn ModelLookup>) -> Self {
+        Self { lookup }
     }
 }
 
-/// The columns of the result: the item under its own name, its score and its rank from 1.
-fn schema(model: &dyn Recommender) -> SchemaRef {
-    let (item_column, item_type) = model.item_column();
+impl TableFunctionImpl for RecommendFrom {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        const USAGE: &str = "a model's name, a list of items, a list of their ratings (or NULL: each counts 1), the number of items, \
+                             and optionally exclude_seen and a list of items to choose from";
+        let args = Arguments::new(RECOMMEND_FROM, args.exprs(), 4..=6, USAGE, INSTEAD)?;
+        let model = self.lookup.recommender(args.model_name()?)?;
+        let items = args.read(1, None, |items| check_items(RECOMMEND_FROM, model.as_ref(), items))?;
+        let ratings = args.read(2, None, ratings)?;
+        if let (Some(Some(items)), Some(Some(ratings))) = (&items, &ratings)
+            && items.len() != ratings.len()
+        {
+            return plan_err!("{RECOMMEND_FROM} has {} items and {} ratings", items.len(), ratings.len());
+        }
+        let k = args.read(3, None, |k| check_k(RECOMMEND_FROM, k))?;
+        let options = options(RECOMMEND_FROM, &args, 4, model.as_ref())?;
+        let schema = item_schema(model.item_column());
+        let answer = items.zip(ratings).zip(k).zip(options).map(|(((items, ratings), k), options)| {
+            let schema = Arc::clone(&schema);
+            let items = items.unwrap_or_else(|| new_empty_array(model.item_column().1));
+            let given = Given { items, ratings };
+            Box::new(move || item_rows(&schema, model.recommend_from(&given, k, &options)?)) as _
+        });
+        Ok(Arc::new(ModelTable { function: RECOMMEND_FROM, schema, answer }))
+    }
+}
+
+/// The optional arguments from `place` on: exclude_seen, and the items to choose from.
+fn options(function: &str, args: &Arguments, place: usize, model: &dyn Recommender) -> Result<Option<RecommendOptions>> {
+    let exclude_seen = args.read(place, Some(true), |flag| check_exclude_seen(function, flag))?;
+    let items = args.read(place + 1, Some(None), |items| check_items(function, model, items))?;
+    Ok(exclude_seen.zip(items).map(|(exclude_seen, items)| RecommendOptions { exclude_seen, items }))
+}
+
+fn ratings(list: &ScalarValue) -> Result<Option<Float64Array>> {
+    let values = match list {
+        null if null.is_null() => return Ok(None),
+        ScalarValue::List(list) => list.values(),
+        other => return plan_err!("the ratings of {RECOMMEND_FROM} must be a list of numbers, not {other}"),
+    };
+    if !(values.data_type().is_numeric() || values.data_type().is_null()) {
+        return plan_err!("the ratings of {RECOMMEND_FROM} must be a list of numbers, not of {}", values.data_type());
+    }
+    Ok(Some(cast(values, &DataType::Float64)?.as_primitive::<Float64Type>().clone()))
+}
+
+/// The columns of a list: the id under its column's own name, its score and its rank from 1.
+pub(crate) fn item_schema((column, data_type): (&str, &DataType)) -> SchemaRef {
     Arc::new(Schema::new(vec![
-        Field::new(item_column, item_type.clone(), true),
+        Field::new(column, data_type.clone(), true),
         Field::new("score", DataType::Float64, true),
         Field::new("rank", DataType::Int64, true),
     ]))
 }
 
-/// A call whose arguments are all known.
-#[derive(Debug)]
-struct Call {
-    user: ScalarValue,
-    k: usize,
-    exclude_seen: bool,
-}
-
-/// The recommendations of one call as a table.
-#[derive(Debug)]
-struct RecommendTable {
-    schema: SchemaRef,
-    model: Arc<dyn Recommender>,
-    /// `None` while a parameter has no value: good for a schema, not for rows.
-    call: Option<Call>,
-}
-
-impl RecommendTable {
-    fn rows(&self, call: &Call) -> Result<RecordBatch> {
-        // NULL is no user, known or unknown: it has no recommendations.
-        let list = if call.user.is_null() { Vec::new() } else { self.model.recommend(&call.user, call.k, call.exclude_seen)? };
-        let scores: Float64Array = list.iter().map(|scored| Some(scored.score)).collect();
-        let ranks: Int64Array = list.iter().map(|scored| Some(scored.rank)).collect();
-        let items: ArrayRef = if list.is_empty() {
-            new_empty_array(self.model.item_column().1)
-        } else {
-            ScalarValue::iter_to_array(list.into_iter().map(|scored| scored.item))?
-        };
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), vec![items, Arc::new(scores), Arc::new(ranks)])?)
-    }
-}
-
-#[async_trait]
-impl TableProvider for RecommendTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Temporary
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(call) = &self.call else {
-            return plan_err!("a parameter of {NAME} has no value");
-        };
-        let table = MemTable::try_new(Arc::clone(&self.schema), vec![vec![self.rows(call)?]])?;
-        table.scan(state, projection, filters, limit).await
-    }
+/// A list as rows of [`item_schema`].
+pub(crate) fn item_rows(schema: &SchemaRef, list: Vec<ItemScore>) -> Result<RecordBatch> {
+    let scores: Float64Array = list.iter().map(|scored| Some(scored.score)).collect();
+    let ranks: Int64Array = list.iter().map(|scored| Some(scored.rank)).collect();
+    let items: ArrayRef = if list.is_empty() {
+        new_empty_array(schema.field(0).data_type())
+    } else {
+        ScalarValue::iter_to_array(list.into_iter().map(|scored| scored.item))?
+    };
+    Ok(RecordBatch::try_new(Arc::clone(schema), vec![items, Arc::new(scores), Arc::new(ranks)])?)
 }

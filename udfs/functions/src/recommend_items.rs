@@ -1,6 +1,8 @@
-//! `recommend_items('model', user, k [, exclude_seen])`: the best items of each user of a column, as lists.
+//! `recommend_items('model', user, k [, exclude_seen [, items]])`: the best items of each user of a column, as lists.
 
-use crate::model::{Binding, ItemLists, ModelLookup, Recommender, check_exclude_seen, check_id_type, check_k, check_k_value};
+use crate::model::{
+    Binding, ItemLists, ModelLookup, RecommendOptions, Recommender, check_exclude_seen, check_id_type, check_items, check_k, check_k_value,
+};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, ListArray, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
@@ -28,7 +30,7 @@ impl RecommendItems {
     }
 
     fn bound(binding: Binding) -> Self {
-        let arguments = TypeSignature::OneOf(vec![TypeSignature::Any(3), TypeSignature::Any(4)]);
+        let arguments = TypeSignature::OneOf(vec![TypeSignature::Any(3), TypeSignature::Any(4), TypeSignature::Any(5)]);
         // Stable: a model may be trained again between two statements, not inside one.
         Self { signature: Signature::new(arguments, Volatility::Stable), binding }
     }
@@ -74,6 +76,9 @@ impl ScalarUDFImpl for RecommendItems {
         if let Some(Some(flag)) = args.scalar_arguments.get(3) {
             check_exclude_seen(NAME, flag)?;
         }
+        if let Some(Some(items)) = args.scalar_arguments.get(4) {
+            check_items(NAME, model.as_ref(), items)?;
+        }
         Ok(Arc::new(Field::new(NAME, list_type(model.as_ref()), true)))
     }
 
@@ -95,14 +100,20 @@ impl ScalarUDFImpl for RecommendItems {
             None => true,
             Some(ColumnarValue::Scalar(flag)) => check_exclude_seen(NAME, flag)?,
             Some(ColumnarValue::Array(_)) => {
-                return exec_err!("the last argument of {NAME} (exclude_seen) must be TRUE or FALSE, not a column");
+                return exec_err!("the argument exclude_seen of {NAME} must be TRUE or FALSE, not a column");
             }
         };
+        let items = match args.args.get(4) {
+            None => None,
+            Some(ColumnarValue::Scalar(items)) => check_items(NAME, model.as_ref(), items)?,
+            Some(ColumnarValue::Array(_)) => return exec_err!("the items of {NAME} must be one list for all rows, not a column"),
+        };
+        let options = RecommendOptions { exclude_seen, items };
         let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let n_rows = if is_constant { 1 } else { args.number_rows };
         let users = args.args[1].to_array(n_rows)?;
         let k = counts(&args.args[2], n_rows)?;
-        let lists = list_array(model.as_ref(), model.recommend_many(&users, &k, exclude_seen)?)?;
+        let lists = list_array(model.as_ref(), model.recommend_many(&users, &k, &options)?)?;
         if is_constant { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&lists, 0)?)) } else { Ok(ColumnarValue::Array(lists)) }
     }
 }

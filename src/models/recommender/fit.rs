@@ -1,0 +1,179 @@
+//! One fit of factors: the algorithm's parameters, its progress, its errors in the user's words.
+
+use super::options::FitOptions;
+use crate::error::{Code, Error, Result};
+use crate::models::report::Iteration;
+use crate::models::training::{Observer, TrainingProgress, cancelled};
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use weir_ml::als::{self, AlsError, AlsModel, AlsParams, Control, Csr, Factors, Side};
+use weir_ml::error::LearnError;
+use weir_ml::search::EarlyStop;
+
+/// Why a run has no model.
+#[derive(Debug)]
+pub(super) enum RunError {
+    Error(Error),
+    Als(AlsError),
+}
+
+impl From<Error> for RunError {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<AlsError> for RunError {
+    fn from(error: AlsError) -> Self {
+        Self::Als(error)
+    }
+}
+
+impl From<LearnError> for RunError {
+    fn from(error: LearnError) -> Self {
+        match error {
+            LearnError::Cancelled => Self::Als(AlsError::Cancelled),
+            other => Self::Error(Error::internal(format!("evaluation of a model: {other}"))),
+        }
+    }
+}
+
+impl RunError {
+    /// The error in the user's words.
+    pub fn explain(self, name: &str) -> Error {
+        let error = match self {
+            Self::Error(error) => return error,
+            Self::Als(error) => error,
+        };
+        match error {
+            AlsError::Empty => Error::new(Code::InvalidValue, format!("the training query of model \"{name}\" returned no row")),
+            AlsError::Cancelled => cancelled(name),
+            AlsError::Parameter { .. } => Error::new(Code::InvalidParameter, format!("model \"{name}\" cannot be trained: {error}")),
+            AlsError::Unsolvable { side, .. } => {
+                let side = match side {
+                    Side::User => "user",
+                    Side::Item => "item",
+                };
+                Error::new(Code::InvalidValue, format!("training of model \"{name}\" found no finite factors for a {side}"))
+                    .hint("Scale the ratings to smaller numbers, or raise regParam.")
+            }
+            other => Error::internal(format!("training of model \"{name}\": {other}")),
+        }
+    }
+}
+
+/// What all fits of a run have in common.
+pub(super) struct Fitter<'a> {
+    pub name: &'a str,
+    pub threads: NonZeroUsize,
+    pub cancel: &'a AtomicBool,
+    pub observer: &'a Observer,
+    /// Rows of the training query.
+    pub n_rows: u64,
+}
+
+/// Factors, and how they came to be.
+pub(super) struct Fit {
+    pub als: AlsModel,
+    pub iterations: Vec<Iteration>,
+}
+
+impl Fitter<'_> {
+    /// How the algorithm is to run; `progress` hears of every iteration.
+    pub fn control<'b>(&'b self, progress: &'b (dyn Fn(als::Progress) + Sync)) -> Control<'b> {
+        Control { threads: self.threads, cancel: self.cancel, progress }
+    }
+
+    /// Tells what happens now.
+    pub fn tell(&self, phase: &str, best: Option<(&str, f64)>) {
+        let metric = best.map(|(name, value)| (name.to_owned(), value));
+        (self.observer)(TrainingProgress { phase: phase.to_owned(), rows: self.n_rows, metric, ..TrainingProgress::default() });
+    }
+
+    /// Fits factors to ratings (users × items), from `start` when it is given.
+    ///
+    /// # Errors
+    /// Those of [`als::train_from`].
+    pub fn fit(
+        &self,
+        phase: &str,
+        ratings: &Csr,
+        options: &FitOptions,
+        start: Option<AlsModel>,
+        best: Option<(&str, f64)>,
+    ) -> Result<Fit, AlsError> {
+        let iterations: Mutex<(Instant, Vec<Iteration>)> = Mutex::new((Instant::now(), Vec::new()));
+        self.tell(phase, best);
+        let progress = |progress: als::Progress| {
+            let mut iterations = iterations.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let duration_ms = now.duration_since(iterations.0).as_secs_f64() * 1e3;
+            iterations.0 = now;
+            iterations.1.push(Iteration { iteration: progress.iteration as u64, loss: progress.loss, eval_loss: None, duration_ms });
+            drop(iterations);
+            tracing::debug!(model = %self.name, phase, iteration = progress.iteration, of = progress.max_iterations, "training");
+            (self.observer)(TrainingProgress {
+                phase: phase.to_owned(),
+                rows: self.n_rows,
+                iteration: progress.iteration,
+                max_iterations: progress.max_iterations,
+                loss: progress.loss,
+                metric: best.map(|(name, value)| (name.to_owned(), value)),
+            });
+        };
+        let control = self.control(&progress);
+        let params = options.als_params();
+        // A version of another rank is no start.
+        let start = start.filter(|start| start.users.rank() == params.rank).map(|start| begun(start, &params));
+        let als = match options.min_rel_progress {
+            None => als::train_from(ratings, &params, &control, start.as_ref())?,
+            Some(share) => {
+                let last_loss = || iterations.lock().unwrap_or_else(PoisonError::into_inner).1.last().and_then(|last| last.loss);
+                self.until_it_stalls(ratings, &params, share, start, &last_loss, &progress)?
+            }
+        };
+        let (_, iterations) = iterations.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Fit { als, iterations })
+    }
+
+    /// Fits iteration by iteration until one does not pay: each begins with the factors of the one before.
+    fn until_it_stalls(
+        &self,
+        ratings: &Csr,
+        params: &AlsParams,
+        share: f64,
+        mut model: Option<AlsModel>,
+        last_loss: &dyn Fn() -> Option<f64>,
+        progress: &(dyn Fn(als::Progress) + Sync),
+    ) -> Result<AlsModel, AlsError> {
+        let wrong = |_| AlsError::Parameter { name: "min_rel_progress", value: share.to_string(), range: "from 0 to 1" };
+        let mut early_stop = EarlyStop::new(share).map_err(wrong)?;
+        let once = AlsParams { max_iterations: 1, ..params.clone() };
+        let mut iteration = 0;
+        loop {
+            iteration += 1;
+            let count = |one: als::Progress| progress(als::Progress { iteration, max_iterations: params.max_iterations, ..one });
+            let fitted = als::train_from(ratings, &once, &self.control(&count), model.as_ref())?;
+            if iteration >= params.max_iterations || last_loss().is_none_or(|loss| early_stop.is_over(loss)) {
+                return Ok(fitted);
+            }
+            model = Some(fitted);
+        }
+    }
+}
+
+/// A model to begin with, random where it has no factors: users whose items nobody else has rated could never leave zero.
+fn begun(mut start: AlsModel, params: &AlsParams) -> AlsModel {
+    let is_zero = |row: &[f32]| row.iter().all(|factor| *factor == 0.0);
+    if start.users.rows().any(is_zero) {
+        let random = Factors::random(start.users.n_rows(), params.rank, params.seed, params.nonnegative);
+        for (row, random) in start.users.rows_mut().zip(random.rows()) {
+            if is_zero(row) {
+                row.copy_from_slice(random);
+            }
+        }
+    }
+    start
+}
