@@ -32,9 +32,10 @@ pub(super) fn of_type(model_type: &str) -> &'static [Known] {
     }
 }
 
-/// Whether an option, as written, is Spark's spelling: then the defaults of what is left out are Spark's too.
+/// Whether an option, as written, is Spark's spelling: then the defaults of what is left out are Spark's too. Words
+/// joined by underscores are not.
 pub(super) fn is_spark(option: &str) -> bool {
-    // `fold` makes these of camel case; names that BigQuery has as well are not among them.
+    // As `fold` makes them of camel case; names that BigQuery has as well are not among them.
     const SPELLINGS: &[&str] = &[
         "labelcol",
         "maxiter",
@@ -58,7 +59,7 @@ pub(super) fn is_spark(option: &str) -> bool {
         "distancemeasure",
         "smoothing",
     ];
-    SPELLINGS.contains(&fold(option).as_str())
+    !option.contains('_') && SPELLINGS.contains(&fold(option).as_str())
 }
 
 /// Searched options whose values are whole numbers.
@@ -144,7 +145,7 @@ fn glm() -> Vec<Known> {
 fn tree() -> Vec<Known> {
     vec![
         known("max_tree_depth", &["maxDepth"], Searchable),
-        known("max_bins", &["maxBins"], Searchable),
+        known("max_bins", &[], Searchable),
         known("min_tree_child_weight", &["minInstancesPerNode"], Searchable),
         known("min_split_loss", &["minInfoGain"], Searchable),
         known("subsample", &["subsamplingRate"], Searchable),

@@ -50,7 +50,7 @@ impl ClassEncoder {
         refuse_missing(array, &self.column, first_row)?;
         let array = cast(array, &self.data_type).map_err(unread)?;
         if self.data_type.is_floating() {
-            columns::numbers(&array, &self.column, first_row, &mut Vec::new())?;
+            add_numbers(&array, &self.column, first_row, &mut Vec::new())?;
         }
         let rows = self.converter.convert_columns(&[array]).map_err(unread)?;
         let mut last: Option<(&[u8], u32)> = None;

@@ -27,6 +27,9 @@ mod trained; //              a model of our own
 mod training; //             a training run
 mod trials; //               a search over options
 
+#[cfg(test)]
+mod tests;
+
 pub use options::PredictorOptions;
 pub(super) use training::train;
 
