@@ -3,9 +3,11 @@
 use super::client::Client;
 use super::failure::Failure;
 use super::progress::Progress;
+use super::training;
 use crate::error::{Code, Error};
 use arrow_flight::FlightInfo;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -55,6 +57,14 @@ pub fn interrupted() -> Failure {
     Failure::Interrupted(Error::new(Code::Cancelled, "the statement was cancelled"))
 }
 
+/// The answer to the question that is open; never, without one.
+async fn answer(look: &mut Option<BoxFuture<'_, Option<String>>>) -> Option<String> {
+    match look {
+        Some(look) => look.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A statement that runs on the server.
 pub struct Running<'a> {
     pub client: Client,
@@ -62,13 +72,15 @@ pub struct Running<'a> {
     pub progress: Progress,
     /// What to cancel; `None` while there is nothing on the server but planning.
     pub info: Option<FlightInfo>,
+    /// Asks the server how far the statement is, while it runs.
+    pub watch: Option<String>,
     is_cancelled: bool,
 }
 
 impl<'a> Running<'a> {
     /// A statement that is about to be prepared.
     pub fn new(client: Client, interrupts: &'a mut Interrupts) -> Self {
-        Self { client, interrupts, progress: Progress::start(), info: None, is_cancelled: false }
+        Self { client, interrupts, progress: Progress::start(), info: None, watch: None, is_cancelled: false }
     }
 
     /// Waits for a step of the statement, drawing progress. Ctrl-C cancels the statement on the server and
@@ -78,12 +90,23 @@ impl<'a> Running<'a> {
     /// `Interrupted` after Ctrl-C, unless the step came to its end all the same; and what the step says.
     pub async fn wait<T>(&mut self, step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let mut step = std::pin::pin!(step);
+        // One question at a time; a slow answer holds up nothing.
+        let mut look: Option<BoxFuture<'_, Option<String>>> = None;
         let result = loop {
             tokio::select! {
                 biased;
                 () = self.interrupts.pressed() => break self.cancel(step).await,
                 result = &mut step => break result,
-                () = self.progress.due() => self.progress.draw(),
+                () = self.progress.due() => {
+                    self.progress.draw();
+                    if look.is_none() && self.progress.is_visible() {
+                        look = self.watch.clone().map(|sql| training::note(self.client.clone(), sql).boxed());
+                    }
+                }
+                note = answer(&mut look) => {
+                    look = None;
+                    self.progress.say(note);
+                }
             }
         };
         self.progress.erase();

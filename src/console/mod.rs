@@ -30,6 +30,7 @@ mod scan;
 mod script;
 mod session;
 mod tag;
+mod training;
 mod variables;
 
 pub use arguments::{Arguments, RunArguments};

@@ -14,6 +14,8 @@ pub struct Progress {
     started: Instant,
     ticks: Interval,
     n_rows: u64,
+    /// What the server says about the statement.
+    note: Option<String>,
     is_terminal: bool,
     is_shown: bool,
 }
@@ -24,7 +26,7 @@ impl Progress {
         let started = Instant::now();
         let mut ticks = interval_at(started + FIRST_AFTER, THEN_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Self { started, ticks, n_rows: 0, is_terminal: std::io::stderr().is_terminal(), is_shown: false }
+        Self { started, ticks, n_rows: 0, note: None, is_terminal: std::io::stderr().is_terminal(), is_shown: false }
     }
 
     /// Time since the start.
@@ -42,10 +44,20 @@ impl Progress {
         self.ticks.tick().await;
     }
 
+    /// Whether somebody can see the line.
+    pub fn is_visible(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// What the line says besides the time from now on; the last note stays when there is no new one.
+    pub fn say(&mut self, note: Option<String>) {
+        self.note = note.or(self.note.take());
+    }
+
     /// Draws the line, on a terminal only.
     pub fn draw(&mut self) {
         if self.is_terminal {
-            let _ = write!(std::io::stderr(), "\r{}\x1b[K", line(self.n_rows, self.elapsed()));
+            let _ = write!(std::io::stderr(), "\r{}\x1b[K", line(self.n_rows, self.note.as_deref(), self.elapsed()));
             self.is_shown = true;
         }
     }
@@ -58,9 +70,10 @@ impl Progress {
     }
 }
 
-fn line(n_rows: u64, elapsed: Duration) -> String {
+fn line(n_rows: u64, note: Option<&str>, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     match n_rows {
+        0 if note.is_some() => format!("{}, {seconds:.1} s", note.unwrap_or_default()),
         0 => format!("{seconds:.1} s"),
         1 => format!("1 row, {seconds:.1} s"),
         _ => format!("{} rows, {seconds:.1} s", grouped(n_rows)),
@@ -98,10 +111,11 @@ mod tests {
 
     #[test]
     fn progress_counts_rows_and_seconds() {
-        assert_eq!(line(0, Duration::from_millis(1_234)), "1.2 s");
-        assert_eq!(line(1, Duration::from_secs(2)), "1 row, 2.0 s");
-        assert_eq!(line(1_234_567, Duration::from_secs(75)), "1,234,567 rows, 75.0 s");
-        assert_eq!(line(999, Duration::from_secs(1)), "999 rows, 1.0 s");
+        assert_eq!(line(0, None, Duration::from_millis(1_234)), "1.2 s");
+        assert_eq!(line(0, Some("reading"), Duration::from_millis(1_234)), "reading, 1.2 s");
+        assert_eq!(line(1, None, Duration::from_secs(2)), "1 row, 2.0 s");
+        assert_eq!(line(1_234_567, None, Duration::from_secs(75)), "1,234,567 rows, 75.0 s");
+        assert_eq!(line(999, None, Duration::from_secs(1)), "999 rows, 1.0 s");
     }
 
     #[test]

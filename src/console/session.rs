@@ -9,6 +9,7 @@ use super::print::{Expanded, Options, Printer, Row};
 use super::progress::timing;
 use super::scan::{Found, Input, Scanner};
 use super::tag::tag;
+use super::training;
 use super::variables::Variables;
 use super::{commands, print};
 use crate::error::{Code, Error};
@@ -210,6 +211,7 @@ impl Console {
         let prepared = running.wait(client.prepare(sql)).await?;
         let result = if prepared.is_update() {
             running.info = Some(prepared.flight_info());
+            running.watch = training::watch(sql);
             let count = running.wait(client.update(&prepared)).await;
             count.and_then(|count| {
                 if !self.is_quiet {

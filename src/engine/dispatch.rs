@@ -247,6 +247,8 @@ fn demand(statement: &Statement) -> (Action, String) {
         Statement::CreateTable(create) => (Action::Create, named("table", &create.name)),
         Statement::CreateView { name, .. } => (Action::Create, named("view", name)),
         Statement::CreateModel(create) => (Action::Train, named("model", &create.name)),
+        Statement::AlterModel { name, .. } => (Action::Alter, named("model", name)),
+        Statement::ExportModel { name, .. } => (Action::Copy, named("model", name)),
         Statement::AlterTable { name, .. }
         | Statement::MsckRepair { name }
         | Statement::RefreshTable { name }

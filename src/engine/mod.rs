@@ -17,6 +17,7 @@ mod execute;
 mod explain;
 pub mod information_schema;
 mod ml;
+pub mod model_runs;
 mod names;
 mod nested_loop_join;
 mod parameters;
@@ -38,6 +39,7 @@ use crate::catalog::{Catalog, Change, Table, TableKind, User};
 use crate::config::Secret;
 use crate::error::{Code, Error, Result};
 use crate::models::Models;
+use model_runs::ModelRuns;
 use crate::parser::Statement;
 use crate::storage::durable::Depth;
 use crate::storage::{Root, Storage, durable};
@@ -88,6 +90,7 @@ pub struct Engine {
     storage: Arc<Storage>,
     managed: Arc<ManagedTables>,
     models: Arc<Models>,
+    model_runs: ModelRuns,
     queries: Arc<QueryRegistry>,
     planning: PlanningThreads,
     base_state: SessionState,
@@ -182,6 +185,7 @@ impl Engine {
             .map_err(|error| Error::new(Code::LimitExceeded, format!("could not start the query threads: {error}")))?;
         let engine = Arc::new(Self {
             managed: ManagedTables::new(Arc::clone(&storage)),
+            model_runs: ModelRuns::default(),
             queries: Arc::new(QueryRegistry::new(options.history_rows_max, options.queries_max, options.queries_per_user_max)),
             planning: PlanningThreads::new(options.limits.planning_timeout),
             limits: StatementLimits { sql_bytes_max: options.sql_bytes_max, query_timeout: options.query_timeout },
@@ -254,6 +258,11 @@ impl Engine {
     /// Databases, tables, views, models, users.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// The training runs.
+    pub fn model_runs(&self) -> &ModelRuns {
+        &self.model_runs
     }
 
     /// What runs and what ran.

@@ -3,6 +3,7 @@
 use crate::catalog::User;
 use crate::engine::Engine;
 use crate::engine::errors;
+use crate::engine::model_runs::ModelRun;
 use crate::engine::planning::Planning;
 use crate::engine::queries::QueryRow;
 use crate::error::Result;
@@ -26,6 +27,7 @@ pub struct SystemTable {
 pub static TABLES: &[SystemTable] = &[
     SystemTable { name: "functions", help: "functions of SQL", rows: function_rows },
     SystemTable { name: "metrics", help: "counters and gauges of the server", rows: metric_rows },
+    SystemTable { name: "model_runs", help: "training runs since the server was started, with their progress", rows: model_run_rows },
     SystemTable { name: "model_versions", help: "trained versions of models with their metrics", rows: model_version_rows },
     SystemTable { name: "models", help: "models", rows: model_rows },
     SystemTable { name: "queries", help: "queries that run, and the last ones that ended", rows: query_rows },
@@ -154,6 +156,33 @@ fn model_version_rows(planning: &Planning, _user: &User) -> Result<RecordBatch> 
         ("train_seconds", Arc::new(versions.iter().map(|(_, version)| Some(version.train_seconds)).collect::<Float64Array>()) as ArrayRef),
         ("metrics", texts(versions.iter().map(|(_, version)| Some(json(&version.metrics))))),
         ("parameters", texts(versions.iter().map(|(_, version)| Some(json(&version.parameters))))),
+    ])
+}
+
+fn model_run_rows(planning: &Planning, user: &User) -> Result<RecordBatch> {
+    let rows: Vec<_> = planning.engine().model_runs().rows().into_iter().filter(|run| user.admin || run.user == user.name).collect();
+    let count = |value: fn(&ModelRun) -> u64| Arc::new(rows.iter().map(|run| Some(value(run) as i64)).collect::<Int64Array>()) as ArrayRef;
+    let number = |value: fn(&ModelRun) -> Option<f64>| Arc::new(rows.iter().map(value).collect::<Float64Array>()) as ArrayRef;
+    let text = |value: fn(&ModelRun) -> Option<String>| texts(rows.iter().map(value));
+    batch(vec![
+        ("query_id", text(|run| Some(run.query_id.clone()))),
+        ("session_id", text(|run| Some(run.session.clone()))),
+        ("database_name", text(|run| Some(run.database.clone()))),
+        ("model_name", text(|run| Some(run.model.clone()))),
+        ("model_type", text(|run| Some(run.model_type.clone()))),
+        ("user_name", text(|run| Some(run.user.clone()))),
+        ("state", text(|run| Some(run.state.name().to_owned()))),
+        ("phase", text(|run| Some(run.progress.phase.clone()))),
+        ("rows", count(|run| run.progress.rows)),
+        ("iteration", count(|run| run.progress.iteration as u64)),
+        ("iterations_max", count(|run| run.progress.max_iterations as u64)),
+        ("loss", number(|run| run.progress.loss)),
+        ("metric", text(|run| run.progress.metric.as_ref().map(|(name, _)| name.clone()))),
+        ("metric_value", number(|run| run.progress.metric.as_ref().map(|(_, value)| *value))),
+        ("started", Arc::new(rows.iter().map(|run| Some(run.started_ms * 1000)).collect::<TimestampMicrosecondArray>()) as ArrayRef),
+        ("seconds", number(|run| Some(run.elapsed.as_secs_f64()))),
+        ("version", Arc::new(rows.iter().map(|run| run.version.map(u64::cast_signed)).collect::<Int64Array>()) as ArrayRef),
+        ("error", text(|run| run.error.clone())),
     ])
 }
 

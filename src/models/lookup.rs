@@ -1,6 +1,6 @@
 //! Models by the name written in SQL, in one snapshot of the catalog.
 
-use super::{Models, RecommenderModel};
+use super::{Models, RecommenderModel, TrainedModel};
 use crate::catalog::{Model, ObjectKey, Snapshot};
 use crate::error::{Code, Error, Result};
 use datafusion::common::Result as QueryResult;
@@ -34,11 +34,13 @@ impl CatalogLookup {
     /// The default version of a recommender, loaded.
     pub fn recommender_model(&self, name: &str) -> Result<Arc<RecommenderModel>> {
         let model = self.definition(name)?;
-        if !matches!(model.model_type.to_lowercase().as_str(), "matrix_factorization" | "als") {
-            let what = format!("model \"{name}\" is of type {}, not a recommender", model.model_type);
-            return Err(Error::new(Code::WrongObject, what));
+        match self.models.load(model, model.default_version)?.model {
+            TrainedModel::Recommender(recommender) => Ok(recommender),
+            TrainedModel::Predictor(_) => {
+                let what = format!("model \"{name}\" is of type {}, not a recommender", model.model_type);
+                Err(Error::new(Code::WrongObject, what).hint("Apply it with ML.PREDICT(MODEL m, TABLE t)."))
+            }
         }
-        self.models.load(model, model.default_version)
     }
 }
 

@@ -3,31 +3,31 @@
 //! ```text
 //! CREATE MODEL ─► ModelOptions::parse ─► train(rows) ─► Trained ─► Models::save ─► <dir>/<id>/<version>/
 //!                                                          │                              │
-//!                       metrics, parameters ─► catalog     └──── RecommenderModel ◄── Models::load (cache)
+//!                       metrics, parameters ─► catalog     └────── TrainedModel ◄──── Models::load (cache)
 //!                                                                      ▲
-//! recommend('m', ..) ─────────────────────────────► CatalogLookup ─────┘
+//! recommend('m', ..), ML.PREDICT(MODEL m, ..) ────► CatalogLookup ─────┘
 //! ```
-//! The catalog decides which version is live (the engine puts it there in one change); this module keeps
-//! the files and the memory. It knows no SQL text and no session.
+//! There are two kinds of models: recommenders (users, items, ratings) and predictors (a label from
+//! features). The catalog decides which version is live (the engine puts it there in one change); this
+//! module keeps the files and the memory. It knows no SQL text and no session.
 
 mod artefact;
-mod columns;
 mod evaluation;
-mod ids;
 mod lookup;
-mod options;
+mod option;
+mod predictor;
 mod recommender;
 mod registry;
+mod report;
+mod spark;
 mod training;
 
-#[cfg(test)]
-mod options_tests;
-#[cfg(test)]
-mod tests;
-
-pub use evaluation::{Evaluation, evaluate};
+pub use evaluation::{Evaluation, Measure};
 pub use lookup::CatalogLookup;
-pub use options::{ColdStart, DataSplit, ModelOption, ModelOptions, Regularisation};
-pub use recommender::RecommenderModel;
-pub use registry::Models;
-pub use training::{TrainSpec, Trained, train};
+pub use option::ModelOption;
+pub use predictor::{ModelTable, PredictorModel, PredictorOptions};
+pub use recommender::{ColdStart, RecommenderModel, RecommenderOptions};
+pub use registry::{Loaded, Models};
+pub use report::{Iteration, TrainingReport, Trial};
+pub use spark::{SparkOptions, import};
+pub use training::{ModelOptions, Observer, Rows, TrainSpec, Trained, TrainedModel, TrainingProgress, train};

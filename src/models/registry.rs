@@ -1,9 +1,9 @@
 //! The models on disk and in memory.
 
-use super::recommender::RecommenderModel;
-use super::{Trained, artefact};
+use super::report::TrainingReport;
+use super::{Trained, TrainedModel, artefact};
 use crate::catalog::Model;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::storage::durable::{self, AtPath};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -33,27 +33,34 @@ struct Cache {
     entries: HashMap<CacheKey, CacheEntry>,
 }
 
+/// A version in memory.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub model: TrainedModel,
+    pub report: Arc<TrainingReport>,
+}
+
 #[derive(Debug)]
 struct CacheEntry {
-    model: Arc<RecommenderModel>,
+    loaded: Loaded,
     bytes: usize,
     used: u64,
 }
 
 impl Cache {
-    fn get(&mut self, key: &CacheKey) -> Option<Arc<RecommenderModel>> {
+    fn get(&mut self, key: &CacheKey) -> Option<Loaded> {
         self.clock += 1;
         let clock = self.clock;
         self.entries.get_mut(key).map(|entry| {
             entry.used = clock;
-            Arc::clone(&entry.model)
+            entry.loaded.clone()
         })
     }
 
     /// Keeps a model if it fits, and lets the least recently used ones go until it does.
-    fn put(&mut self, key: CacheKey, model: Arc<RecommenderModel>) {
+    fn put(&mut self, key: CacheKey, loaded: Loaded) {
         self.remove(&key);
-        let bytes = model.bytes();
+        let bytes = loaded.model.bytes();
         if bytes > self.bytes_max {
             return;
         }
@@ -63,7 +70,7 @@ impl Cache {
         }
         self.clock += 1;
         self.bytes += bytes;
-        self.entries.insert(key, CacheEntry { model, bytes, used: self.clock });
+        self.entries.insert(key, CacheEntry { loaded, bytes, used: self.clock });
     }
 
     fn remove(&mut self, key: &CacheKey) {
@@ -92,21 +99,46 @@ impl Models {
     /// # Errors
     /// `Conflict` when the version is there already, otherwise those of the disk.
     pub fn save(&self, trained: &Trained, id: &str, version: u64) -> Result<()> {
-        artefact::write(&self.version_directory(id, version)?, &trained.model, &trained.parameters, &trained.metrics)?;
-        self.cache().put((id.to_owned(), version), Arc::clone(&trained.model));
+        artefact::write(&self.version_directory(id, version)?, &trained.model, &trained.report, &trained.parameters)?;
+        let loaded = Loaded { model: trained.model.clone(), report: Arc::new(trained.report.clone()) };
+        self.cache().put((id.to_owned(), version), loaded);
         Ok(())
     }
 
     /// A version of a model, from memory or disk.
-    pub fn load(&self, model: &Model, version: u64) -> Result<Arc<RecommenderModel>> {
+    pub fn load(&self, model: &Model, version: u64) -> Result<Loaded> {
         let key = (model.id.clone(), version);
         if let Some(loaded) = self.cache().get(&key) {
             return Ok(loaded);
         }
         // Outside the lock: a large model must not hold up the others. Two statements may both read it.
-        let loaded = Arc::new(artefact::read(&self.version_directory(&model.id, version)?, &model.name)?);
-        self.cache().put(key, Arc::clone(&loaded));
+        let (trained, report) = artefact::read(&self.version_directory(&model.id, version)?, &model.name)?;
+        let loaded = Loaded { model: trained, report: Arc::new(report) };
+        self.cache().put(key, loaded.clone());
         Ok(loaded)
+    }
+
+    /// Copies the files of a version to a directory that does not exist yet or is empty; it appears whole or not at all.
+    /// `written` is the directory as the user wrote it.
+    ///
+    /// # Errors
+    /// `DuplicateObject` when there is something already, `DataCorrupted`, and those of the disk.
+    pub fn export(&self, model: &Model, version: u64, target: &Path, written: &str) -> Result<()> {
+        if target.read_dir().is_ok_and(|mut entries| entries.next().is_some()) || target.is_file() {
+            return Err(Error::new(Code::DuplicateObject, format!("\"{written}\" is not empty"))
+                .hint("Export the model to a directory that does not exist yet."));
+        }
+        let Some(parent) = target.parent() else {
+            return Err(Error::new(Code::InvalidStatement, format!("\"{written}\" is not a directory to export a model to")));
+        };
+        let files = artefact::files(&self.version_directory(&model.id, version)?, &model.name)?;
+        durable::create_dir_all(parent).at("create", parent)?;
+        let staged = parent.join(durable::hidden_name());
+        let copied = artefact::write_staged(&staged, &files).and_then(|()| durable::rename(&staged, target).at("write", target));
+        if copied.is_err() {
+            let _ = std::fs::remove_dir_all(&staged);
+        }
+        copied
     }
 
     /// Removes all versions of a model that is no longer in the catalog. Statements that hold it go on.

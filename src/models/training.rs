@@ -1,54 +1,179 @@
-//! A training run: rows of a query in, a scored model out.
+//! A training run of any kind of model: what goes in, what comes out.
 
-use super::columns::Columns;
-use super::evaluation::Evaluation;
-use super::ids::{IdEncoder, Ids};
-use super::options::{DataSplit, ModelOptions};
-use super::recommender::{RecommenderModel, Seen, popularity};
+use super::option::ModelOption;
+use super::predictor::{self, PredictorOptions};
+use super::recommender::{self, RecommenderOptions};
+use super::report::TrainingReport;
+use super::spark::{self, SparkOptions};
+use super::{Evaluation, PredictorModel, RecommenderModel};
 use crate::error::{Code, Error, Result};
-use datafusion::arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Float64Type, SchemaRef};
-use futures::{Stream, StreamExt};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::execution::memory_pool::MemoryPool;
+use futures::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 use tokio_util::sync::CancellationToken;
-use weir_ml::als::{self, AlsError, AlsModel, Control, Csr, Factors, Side};
-use weir_ml::metrics::RatingErrors;
+
+/// The checked options of a model of any kind.
+#[derive(Debug, Clone)]
+pub enum ModelOptions {
+    Recommender(RecommenderOptions),
+    Predictor(PredictorOptions),
+    /// A model trained elsewhere: it takes no rows.
+    Spark(SparkOptions),
+}
+
+impl ModelOptions {
+    /// Reads the options of `CREATE MODEL <model>`, in the order written.
+    ///
+    /// # Errors
+    /// `InvalidParameter` with the option's name for unknown ones, repeated ones and unusable values.
+    pub fn parse(model: &str, options: &[(String, ModelOption)]) -> Result<Self> {
+        let given = options.iter().find(|(key, _)| super::option::fold(key) == "modeltype");
+        let Some((_, model_type)) = given else {
+            let error = Error::new(Code::InvalidParameter, format!("model \"{model}\" has no option \"model_type\""));
+            return Err(error.hint("Add OPTIONS (model_type='matrix_factorization')."));
+        };
+        let ModelOption::Text(name) = model_type else {
+            let error = Error::new(Code::InvalidParameter, format!("option \"model_type\" of model \"{model}\" is not a text"));
+            return Err(error.hint("Write model_type='matrix_factorization'."));
+        };
+        let folded = name.to_lowercase();
+        if recommender::MODEL_TYPES.contains(&folded.as_str()) {
+            return RecommenderOptions::parse(model, options).map(Self::Recommender);
+        }
+        if predictor::MODEL_TYPES.contains(&folded.as_str()) {
+            return PredictorOptions::parse(model, &folded, options).map(Self::Predictor);
+        }
+        if folded == spark::MODEL_TYPE {
+            return SparkOptions::parse(model, options).map(Self::Spark);
+        }
+        let known = recommender::MODEL_TYPES.iter().chain(predictor::MODEL_TYPES).chain([&spark::MODEL_TYPE]).copied();
+        let what = format!("model \"{model}\" has the unknown model type \"{name}\"");
+        Err(Error::unknown(Code::InvalidParameter, what, name, known))
+    }
+
+    /// The type under which the catalog lists the model, in BigQuery's spelling.
+    pub fn model_type(&self) -> &str {
+        match self {
+            Self::Recommender(_) => recommender::MODEL_TYPES[0],
+            Self::Predictor(options) => options.model_type(),
+            Self::Spark(_) => spark::MODEL_TYPE,
+        }
+    }
+
+    /// Whether the model is trained on the rows of a query.
+    pub fn needs_rows(&self) -> bool {
+        !matches!(self, Self::Spark(_))
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrainingProgress {
+    /// `reading`, `trial 3 of 12`, `fitting`, `evaluating`, `fitting on all rows`.
+    pub phase: String,
+    /// Rows read so far.
+    pub rows: u64,
+    pub iteration: usize,
+    pub max_iterations: usize,
+    pub loss: Option<f64>,
+    /// The best held-out metric so far, by name.
+    pub metric: Option<(String, f64)>,
+}
+
+/// Is told how far a run is; called from training threads, so it must be quick.
+pub type Observer = Arc<dyn Fn(TrainingProgress) + Send + Sync>;
 
 /// What to train.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TrainSpec {
     /// For messages.
     pub name: String,
     pub options: ModelOptions,
     /// Threads to use; all of the machine's when `None`. They do not change the result.
     pub threads: Option<NonZeroUsize>,
+    /// Where the memory of the run is reserved; a run that does not fit ends with `LimitExceeded`.
+    pub memory: Arc<dyn MemoryPool>,
+    pub observer: Observer,
+    /// The version whose factors a warm start begins with.
+    pub previous: Option<TrainedModel>,
+}
+
+impl TrainSpec {
+    /// The threads to train on.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+/// A model of any kind in memory: immutable, shared by all statements that use it.
+#[derive(Debug, Clone)]
+pub enum TrainedModel {
+    Recommender(Arc<RecommenderModel>),
+    Predictor(Arc<PredictorModel>),
+}
+
+impl TrainedModel {
+    /// Memory in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Recommender(model) => model.bytes(),
+            Self::Predictor(model) => model.bytes(),
+        }
+    }
+
+    /// The evaluation on the rows held out in training: the answer of `ML.EVALUATE(MODEL m)`.
+    ///
+    /// # Errors
+    /// `InvalidStatement` when no rows were held out.
+    pub fn held_out(&self) -> Result<&Evaluation> {
+        match self {
+            Self::Recommender(model) => model.held_out(),
+            Self::Predictor(model) => model.held_out(),
+        }
+    }
+
+    /// What [`TrainedModel::evaluate`] answers, without numbers: its columns are known before a row is read.
+    pub fn evaluation_form(&self) -> Evaluation {
+        match self {
+            Self::Recommender(model) => model.evaluation_form(),
+            Self::Predictor(model) => model.evaluation_form(),
+        }
+    }
+
+    /// Scores the rows of a query, whose columns are found by the names of the training query.
+    ///
+    /// Dropping the future stops it.
+    ///
+    /// # Errors
+    /// `UndefinedColumn` for a missing column, `InvalidValue` with the row for a value that cannot be scored,
+    /// and those of `rows`.
+    pub async fn evaluate(&self, schema: &Schema, rows: Rows<'_>) -> Result<Evaluation> {
+        match self {
+            Self::Recommender(model) => recommender::evaluate(model, schema, rows).await,
+            Self::Predictor(model) => model.evaluate(schema, rows).await,
+        }
+    }
 }
 
 /// A trained model with what the catalog records about it.
 #[derive(Debug, Clone)]
 pub struct Trained {
-    pub model: Arc<RecommenderModel>,
-    /// `rmse` and `mae` (absent when no row could be scored), `rows_train`, `rows_eval`, `rows_eval_dropped`,
-    /// `n_users`, `n_items`. `rows_train` are the rows of the fit that was scored.
+    pub model: TrainedModel,
+    pub report: TrainingReport,
+    /// The measures of the held-out rows that are defined, and counts of rows.
     pub metrics: BTreeMap<String, f64>,
     /// Effective parameters after defaults.
     pub parameters: BTreeMap<String, String>,
     pub train_seconds: f64,
 }
 
-/// Tells the training thread to stop when the future that waits for it is gone.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+/// The rows of a training query.
+pub type Rows<'a> = BoxStream<'a, Result<RecordBatch>>;
 
 /// Reads the rows and trains, on threads of its own.
 ///
@@ -57,276 +182,72 @@ impl Drop for StopOnDrop {
 ///
 /// # Errors
 /// `UndefinedColumn`, `InvalidStatement` for columns that cannot be used, `InvalidValue` with row and column
-/// for a NULL or a rating that is not finite, or when there is nothing to train on.
-pub async fn train(
-    spec: TrainSpec,
-    schema: &SchemaRef,
-    mut rows: impl Stream<Item = Result<RecordBatch>> + Unpin + Send,
-    cancel: &CancellationToken,
-) -> Result<Trained> {
-    let start = Instant::now();
-    let columns = Columns::of_options(&spec.name, &spec.options, schema)?;
-    let mut ratings = Ratings::new(columns, schema);
-    let cancelled = || Error::new(Code::Cancelled, format!("training of model \"{}\" was cancelled", spec.name));
-    loop {
-        let batch = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Err(cancelled()),
-            batch = rows.next() => batch,
-        };
-        match batch.transpose()? {
-            Some(batch) => ratings.add(&batch)?,
-            None => break,
+/// for a value that cannot be learned from, or when there is nothing to train on, `LimitExceeded` for memory.
+pub async fn train(spec: TrainSpec, schema: &SchemaRef, rows: Rows<'_>, cancel: &CancellationToken) -> Result<Trained> {
+    let start = std::time::Instant::now();
+    let name = spec.name.clone();
+    let mut trained = match &spec.options {
+        ModelOptions::Recommender(options) => {
+            let options = options.clone();
+            recommender::train(spec, options, schema, rows, cancel).await?
         }
-    }
-    drop(rows);
-    let stop = Arc::new(AtomicBool::new(false));
-    let _guard = StopOnDrop(Arc::clone(&stop));
-    let run = Run { spec: spec.clone(), stop };
-    let work = tokio::task::spawn_blocking(move || run.fit(ratings));
-    let fitted = tokio::select! {
-        biased;
-        () = cancel.cancelled() => return Err(cancelled()),
-        fitted = work => fitted,
+        ModelOptions::Predictor(options) => {
+            let options = options.clone();
+            predictor::train(spec, options, schema, rows, cancel).await?
+        }
+        ModelOptions::Spark(_) => {
+            return Err(Error::new(Code::InvalidStatement, format!("model \"{name}\" is imported and takes no training query")));
+        }
     };
-    let mut trained = fitted.map_err(|error| Error::internal(format!("training of model \"{}\" broke off: {error}", spec.name)))??;
     trained.train_seconds = start.elapsed().as_secs_f64();
-    tracing::info!(model = %spec.name, seconds = trained.train_seconds, rmse = trained.metrics.get("rmse"), "model trained");
+    tracing::info!(model = %name, seconds = trained.train_seconds, rmse = trained.metrics.get("rmse"), "model trained");
     Ok(trained)
 }
 
-/// Appends a batch's ratings; `query` and `first_row` (from 1) are for messages.
-pub(super) fn ratings_of(batch: &RecordBatch, column: usize, query: &str, first_row: u64, ratings: &mut Vec<f32>) -> Result<()> {
-    let schema = batch.schema_ref();
-    let name = schema.field(column).name();
-    let wrong = |row: usize, is: &str| {
-        Error::new(Code::InvalidValue, format!("column \"{name}\" is {is} in row {} of {query}", first_row + row as u64))
-    };
-    let array = batch.column(column);
-    if array.null_count() > 0 {
-        let row = (0..array.len()).find(|row| array.is_null(*row)).unwrap_or(0);
-        return Err(wrong(row, "NULL").hint(format!("Add WHERE \"{name}\" IS NOT NULL to the query.")));
-    }
-    let values = cast(array, &DataType::Float64).map_err(|error| Error::internal(format!("could not read ratings: {error}")))?;
-    for (row, value) in values.as_primitive::<Float64Type>().values().iter().enumerate() {
-        let rating = *value as f32;
-        if !rating.is_finite() {
-            let is = if value.is_finite() { format!("{value}, too large for a rating") } else { value.to_string() };
-            return Err(wrong(row, &is).hint("Leave such rows out of the query."));
-        }
-        ratings.push(rating);
-    }
-    Ok(())
-}
+/// Tells training threads to stop when the future that waits for them is gone.
+#[derive(Debug)]
+pub(super) struct StopOnDrop(pub Arc<AtomicBool>);
 
-/// The rows of the training query, ids numbered as they come.
-struct Ratings {
-    columns: Columns,
-    rating_column: String,
-    users: IdEncoder,
-    items: IdEncoder,
-    user_codes: Vec<u32>,
-    item_codes: Vec<u32>,
-    values: Vec<f32>,
-}
-
-impl Ratings {
-    fn new(columns: Columns, schema: &SchemaRef) -> Self {
-        let encoder = |place: usize| IdEncoder::new(schema.field(place).name(), schema.field(place).data_type());
-        Self {
-            columns,
-            rating_column: schema.field(columns.rating).name().clone(),
-            users: encoder(columns.user),
-            items: encoder(columns.item),
-            user_codes: Vec::new(),
-            item_codes: Vec::new(),
-            values: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let first_row = self.values.len() as u64 + 1;
-        self.users.encode(batch.column(self.columns.user), first_row, &mut self.user_codes)?;
-        self.items.encode(batch.column(self.columns.item), first_row, &mut self.item_codes)?;
-        ratings_of(batch, self.columns.rating, "the training query", first_row, &mut self.values)
-    }
-
-    /// Ids in order, and the ratings as a matrix: nothing depends on the order of rows any more.
-    fn finish(mut self) -> Result<(Ids, Ids, Csr), RunError> {
-        let (users, user_places) = self.users.finish()?;
-        let (items, item_places) = self.items.finish()?;
-        self.user_codes.iter_mut().for_each(|code| *code = user_places[*code as usize]);
-        self.item_codes.iter_mut().for_each(|code| *code = item_places[*code as usize]);
-        let ratings = Csr::new(users.len(), items.len(), &self.user_codes, &self.item_codes, &self.values)?;
-        Ok((users, items, ratings))
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// Why a run has no model.
-enum RunError {
-    Error(Error),
-    Als(AlsError),
-}
+/// Training gives way to statements that people wait for: they are answered in milliseconds while it runs.
+/// The threads that a training starts inherit it.
+const NICENESS: i32 = 10;
 
-impl From<Error> for RunError {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<AlsError> for RunError {
-    fn from(error: AlsError) -> Self {
-        Self::Als(error)
-    }
-}
-
-/// The part of training that takes time, on a blocking thread.
-struct Run {
-    spec: TrainSpec,
-    stop: Arc<AtomicBool>,
-}
-
-impl Run {
-    fn fit(&self, ratings: Ratings) -> Result<Trained> {
-        self.try_fit(ratings).map_err(|error| match error {
-            RunError::Error(error) => error,
-            RunError::Als(error) => self.explain(&error),
+/// Runs the part of a training that takes time on a thread of its own; `work` stops soon after its flag is set.
+///
+/// # Errors
+/// Those of `work`, `Cancelled` as soon as `cancel` fires, `LimitExceeded` when there is no thread to be had.
+pub(super) async fn run_aside<T: Send + 'static>(
+    name: &str,
+    cancel: &CancellationToken,
+    work: impl FnOnce(Arc<AtomicBool>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let _guard = StopOnDrop(Arc::clone(&stop));
+    let (send, done) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("train".into())
+        .spawn(move || {
+            // Of this thread alone. A system that refuses trains with the priority of everything else.
+            let _ = rustix::process::nice(NICENESS);
+            // Nobody waits any more when the statement was cancelled.
+            let _ = send.send(work(stop));
         })
-    }
-
-    fn try_fit(&self, ratings: Ratings) -> Result<Trained, RunError> {
-        let options = &self.spec.options;
-        let rating_column = ratings.rating_column.clone();
-        let (users, items, ratings) = ratings.finish()?;
-        let mut parameters = options.parameters();
-        for (option, column) in [("user_col", &users.column), ("item_col", &items.column), ("rating_col", &rating_column)] {
-            parameters.insert(option.to_owned(), column.clone());
-        }
-
-        let (als, trained_on, held_out, rows_train) = match options.data_split {
-            DataSplit::NoSplit => (self.als(&ratings)?, ratings.clone(), None, ratings.n_ratings()),
-            DataSplit::Random { eval_fraction } => {
-                let split = weir_ml::split::random(&ratings, eval_fraction, options.seed)?;
-                let rows_train = split.train.n_ratings();
-                if rows_train == 0 && ratings.n_ratings() > 0 {
-                    return Err(too_few(&self.spec.name, ratings.n_ratings()).into());
-                }
-                let als = self.als(&split.train)?;
-                let held_out = Some(score(&als, &split.train, &split.eval));
-                if options.refit {
-                    (self.als(&ratings)?, ratings.clone(), held_out, rows_train)
-                } else {
-                    (als, split.train, held_out, rows_train)
-                }
-            }
-        };
-
-        let model = RecommenderModel {
-            name: self.spec.name.clone(),
-            users,
-            items,
-            rating_column,
-            als,
-            seen: Seen::of_ratings(&ratings),
-            popularity: popularity(&trained_on),
-            cold_start: options.cold_start,
-            held_out,
-        };
-        let model = without_unrated(model, &trained_on)?;
-        let mut metrics = BTreeMap::new();
-        let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
-        put("rows_train", rows_train as f64);
-        put("n_users", model.n_users() as f64);
-        put("n_items", model.n_items() as f64);
-        if let Some(held_out) = held_out {
-            put("rows_eval", held_out.rows_eval as f64);
-            put("rows_eval_dropped", held_out.rows_eval_dropped as f64);
-            held_out.rmse.map(|rmse| put("rmse", rmse));
-            held_out.mae.map(|mae| put("mae", mae));
-        }
-        Ok(Trained { model: Arc::new(model), metrics, parameters, train_seconds: 0.0 })
-    }
-
-    fn als(&self, ratings: &Csr) -> Result<AlsModel, AlsError> {
-        let threads = self.spec.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-        let progress = |progress: als::Progress| {
-            tracing::debug!(model = %self.spec.name, iteration = progress.iteration, of = progress.max_iterations, "training");
-        };
-        als::train(ratings, &self.spec.options.als_params(), &Control { threads, cancel: &self.stop, progress: &progress })
-    }
-
-    /// An error of the algorithm in the user's words.
-    fn explain(&self, error: &AlsError) -> Error {
-        let name = &self.spec.name;
-        match error {
-            AlsError::Empty => Error::new(Code::InvalidValue, format!("the training query of model \"{name}\" returned no row")),
-            AlsError::Cancelled => Error::new(Code::Cancelled, format!("training of model \"{name}\" was cancelled")),
-            AlsError::Parameter { .. } => Error::new(Code::InvalidParameter, format!("model \"{name}\" cannot be trained: {error}")),
-            AlsError::Unsolvable { side, .. } => {
-                let side = match side {
-                    Side::User => "user",
-                    Side::Item => "item",
-                };
-                Error::new(Code::InvalidValue, format!("training of model \"{name}\" found no finite factors for a {side}"))
-                    .hint("Scale the ratings to smaller numbers, or raise regParam.")
-            }
-            AlsError::NotFinite { .. } | AlsError::Shape { .. } => Error::internal(format!("training of model \"{name}\": {error}")),
-        }
+        .map_err(|error| Error::new(Code::LimitExceeded, format!("could not start the training of model \"{name}\": {error}")))?;
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(cancelled(name)),
+        // The sender goes without a word when the thread panics.
+        done = done => done.map_err(|_| Error::internal(format!("training of model \"{name}\" broke off")))?,
     }
 }
 
-fn too_few(name: &str, n_rows: usize) -> Error {
-    Error::new(Code::InvalidValue, format!("the training query of model \"{name}\" returned too few rows to hold some out"))
-        .detail(format!("It returned {n_rows}, and all of them were held out."))
-        .hint("Add data_split_method='no_split'.")
-}
-
-/// Scores held-out rows; those whose user or item has no rating in `train` are dropped and counted.
-fn score(als: &AlsModel, train: &Csr, eval: &Csr) -> Evaluation {
-    let mut item_known = vec![false; train.n_columns()];
-    train.entries().for_each(|(_, item, _)| item_known[item as usize] = true);
-    let (mut errors, mut dropped) = (RatingErrors::default(), 0);
-    for (user, item, rating) in eval.entries() {
-        if train.row_len(user as usize) > 0 && item_known[item as usize] {
-            errors.add(f64::from(als.predict(user, item)), f64::from(rating));
-        } else {
-            dropped += 1;
-        }
-    }
-    Evaluation::new(&errors, dropped)
-}
-
-/// Takes users and items out that no training row had (all their rows were held out): they are unknown to
-/// the model, and must not look like users who like nothing.
-fn without_unrated(model: RecommenderModel, trained_on: &Csr) -> Result<RecommenderModel> {
-    let mut item_known = vec![false; trained_on.n_columns()];
-    trained_on.entries().for_each(|(_, item, _)| item_known[item as usize] = true);
-    let users: Vec<u32> = (0..trained_on.n_rows() as u32).filter(|user| trained_on.row_len(*user as usize) > 0).collect();
-    let items: Vec<u32> = (0..trained_on.n_columns() as u32).filter(|item| item_known[*item as usize]).collect();
-    if users.len() == trained_on.n_rows() && items.len() == trained_on.n_columns() {
-        return Ok(model);
-    }
-    let mut item_places = vec![None; trained_on.n_columns()];
-    for (place, item) in (0u32..).zip(&items) {
-        item_places[*item as usize] = Some(place);
-    }
-    let mut seen = Seen { offsets: vec![0], items: Vec::new() };
-    for user in &users {
-        let items: Vec<u32> = model.seen.of_user(*user).iter().filter_map(|item| item_places[*item as usize]).collect();
-        seen.push(&items);
-    }
-    let rows = |factors: &Factors, places: &[u32]| {
-        Factors::from_vec(factors.rank(), places.iter().flat_map(|place| factors.row(*place as usize)).copied().collect())
-    };
-    let keep = |ids: &Ids, places: &[u32]| {
-        ids.keep(&UInt32Array::from(places.to_vec())).map_err(|error| Error::internal(format!("could not keep ids: {error}")))
-    };
-    Ok(RecommenderModel {
-        users: keep(&model.users, &users)?,
-        items: keep(&model.items, &items)?,
-        als: AlsModel { users: rows(&model.als.users, &users), items: rows(&model.als.items, &items) },
-        popularity: items.iter().map(|item| model.popularity[*item as usize]).collect(),
-        seen,
-        ..model
-    })
+/// The error of a run that somebody stopped.
+pub(super) fn cancelled(name: &str) -> Error {
+    Error::new(Code::Cancelled, format!("training of model \"{name}\" was cancelled"))
 }

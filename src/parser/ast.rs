@@ -54,6 +54,15 @@ pub enum Statement {
         name: ObjectName,
         if_exists: bool,
     },
+    AlterModel {
+        name: ObjectName,
+        action: AlterModel,
+    },
+    /// EXPORT MODEL m TO 'directory'.
+    ExportModel {
+        name: ObjectName,
+        target: String,
+    },
     CreateUser {
         name: String,
         if_not_exists: bool,
@@ -316,6 +325,14 @@ pub struct CreateModel {
     pub options: Vec<SqlOption>,
     /// `None` for imported models.
     pub query: Option<QueryStatement>,
+}
+
+/// The changes of ALTER MODEL.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterModel {
+    /// The version that queries use from now on.
+    SetDefaultVersion(u64),
+    Rename(ObjectName),
 }
 
 /// A password in SQL: shown as `***` by `Debug`.

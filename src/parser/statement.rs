@@ -70,6 +70,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         "COMMIT" | "END" => session::transaction(cursor, Transaction::Commit),
         "ROLLBACK" | "ABORT" => session::transaction(cursor, Transaction::Rollback),
         "KILL" => session::kill(cursor),
+        "EXPORT" if cursor.accept(&["MODEL"]) => model::export(cursor),
         "MSCK" => msck(cursor),
         "REFRESH" => refresh(cursor),
         "ANALYZE" => analyze(cursor),
@@ -100,7 +101,6 @@ const LATER: &[&[&str]] = &[
     &["REVOKE"],
     &["EXECUTE", "TASK"],
     &["EXECUTE"],
-    &["EXPORT", "MODEL"],
     &["EXPORT"],
     &["IMPORT"],
     &["PREPARE"],
@@ -249,6 +249,9 @@ fn alter_object(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if cursor.accept(&["USER"]) {
         return user::alter(cursor);
+    }
+    if cursor.accept(&["MODEL"]) {
+        return model::alter(cursor);
     }
     let error = unknown_kind(cursor, "ALTER");
     Err(if cursor.is(&["VIEW"]) { error.hint("Use CREATE OR REPLACE VIEW.") } else { error })

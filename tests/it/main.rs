@@ -13,4 +13,5 @@ mod restart;
 mod server;
 mod slt;
 mod tidy;
+mod training;
 mod traps;

@@ -31,6 +31,8 @@ pub fn run<'a>(call: &'a Call<'_>, statement: &'a Statement) -> BoxFuture<'a, Re
             Statement::DropView { name, if_exists } => view::drop(call, name, *if_exists).await,
             Statement::CreateModel(create) => model::create(call, create).await,
             Statement::DropModel { name, if_exists } => model::drop(call, name, *if_exists).await,
+            Statement::AlterModel { name, action } => model::alter(call, name, action).await,
+            Statement::ExportModel { name, target } => model::export(call, name, target).await,
             Statement::CreateUser { name, if_not_exists, password, admin } => {
                 user::create(call, name, *if_not_exists, password.as_ref(), *admin).await
             }

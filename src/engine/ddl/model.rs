@@ -1,13 +1,15 @@
-//! CREATE and DROP MODEL: training runs inside the statement, the new version appears in one step.
+//! CREATE, ALTER, EXPORT and DROP MODEL: training runs inside the statement, the new version appears in one step.
 
 use crate::catalog::{Change, Model, ModelVersion, ObjectKey, Snapshot};
 use crate::engine::dispatch::Call;
 use crate::engine::execute::{self, Runnable};
+use crate::engine::model_runs::RunOf;
 use crate::engine::queries::now_ms;
 use crate::engine::{dml, errors};
 use crate::error::{Code, Error, Result};
-use crate::models::{self, ModelOption, ModelOptions, TrainSpec};
-use crate::parser::{CreateModel, ObjectName, OptionValue, SqlOption};
+use crate::models::{self, ModelOption, ModelOptions, Observer, TrainSpec, Trained};
+use crate::parser::{AlterModel, CreateModel, ObjectName, OptionValue, SqlOption};
+use crate::storage::Access;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use std::sync::Arc;
@@ -26,12 +28,65 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
     }
     let options = create.options.iter().map(|option| Ok((option.key.clone(), model_option(option)?))).collect::<Result<Vec<_>>>()?;
     let options = ModelOptions::parse(&key.to_string(), &options)?;
-    let spec = TrainSpec { name: key.to_string(), options, threads: None };
-    let Some(query) = &create.query else {
-        return Err(Error::new(Code::InvalidStatement, format!("model \"{key}\" needs AS SELECT .. with its training rows")));
-    };
+    check_query(&key, &options, create)?;
     let engine = Arc::clone(call.session.engine());
-    let statement = query.clone();
+    let query_id = call.guard.query().id.clone();
+    let run = engine.model_runs().start(&RunOf {
+        query_id: &query_id,
+        session: call.session.id(),
+        database: &key.database,
+        model: create.name.0.last().map_or("", String::as_str),
+        model_type: options.model_type(),
+        user: call.session.user(),
+    });
+    let result = match train(call, create, &key, options.clone(), existing.as_deref(), run.observer()).await {
+        Ok(trained) => save(call, create, &key, existing.as_deref(), options.model_type(), trained).await,
+        Err(error) => Err(error),
+    };
+    run.end(result.as_ref().copied());
+    result.map(|_| ())
+}
+
+/// A trained model has a training query, an imported one has none.
+fn check_query(key: &ObjectKey, options: &ModelOptions, create: &CreateModel) -> Result<()> {
+    match (options.needs_rows(), &create.query) {
+        (true, None) => {
+            let error = Error::new(Code::InvalidStatement, format!("model \"{key}\" needs AS SELECT .. with its training rows"));
+            Err(error)
+        }
+        (false, Some(_)) => {
+            let what = format!("model \"{key}\" of type {} is not trained here and takes no query", options.model_type());
+            Err(Error::new(Code::InvalidStatement, what).hint("Leave AS SELECT .. out."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the rows and trains on the query threads: other statements go on.
+async fn train(
+    call: &Call<'_>,
+    create: &CreateModel,
+    key: &ObjectKey,
+    options: ModelOptions,
+    existing: Option<&Model>,
+    observer: Observer,
+) -> Result<Trained> {
+    let engine = Arc::clone(call.session.engine());
+    let query = Arc::clone(call.guard.query());
+    if let ModelOptions::Spark(options) = options {
+        let storage = Arc::clone(engine.storage());
+        let import = async move { models::import(&options, &storage).await };
+        return execute::run_to_end(&engine, &call.guard, call.timeout(), import).await;
+    }
+    let previous = match existing {
+        // A version that cannot be read any more must not keep a better one from being trained.
+        Some(model) => engine.models().load(model, model.default_version).ok().map(|loaded| loaded.model),
+        None => None,
+    };
+    let Some(statement) = create.query.clone() else {
+        return Err(Error::internal("a training without a query"));
+    };
+    let planning = call.planning();
     let runnable = engine
         .planning_threads()
         .run(async move {
@@ -39,11 +94,31 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
             Runnable::new(planning, dml::bind(plan, &[])?).await
         })
         .await?;
-    let trained = train(call, runnable, spec).await?;
-    let id = existing.as_ref().map_or_else(|| uuid::Uuid::new_v4().to_string(), |model| model.id.clone());
-    let number = existing.as_ref().and_then(|model| model.versions.iter().map(|version| version.version).max()).unwrap_or(0) + 1;
-    let (models, saved, id_of_artefact) = (Arc::clone(engine.models()), trained.clone(), id.clone());
-    tokio::task::spawn_blocking(move || models.save(&saved, &id_of_artefact, number)).await.map_err(|_| errors::panicked())??;
+    let name = key.to_string();
+    execute::run_to_end(&engine, &call.guard, call.timeout(), async move {
+        let context = execute::task_context(&runnable, &query);
+        let memory = Arc::clone(context.memory_pool());
+        let rows = execute_stream(runnable.yielding(&query)?, context).map_err(errors::from_datafusion)?;
+        let schema = rows.schema();
+        let rows = rows.map(|batch| batch.map_err(errors::from_datafusion)).boxed();
+        let spec = TrainSpec { name, options, threads: None, memory, observer, previous };
+        models::train(spec, &schema, rows, query.cancel_token()).await
+    })
+    .await
+}
+
+/// Writes the version and makes it the one that queries use; returns its number.
+async fn save(
+    call: &Call<'_>,
+    create: &CreateModel,
+    key: &ObjectKey,
+    existing: Option<&Model>,
+    model_type: &str,
+    trained: Trained,
+) -> Result<u64> {
+    let engine = call.session.engine();
+    let id = existing.map_or_else(|| uuid::Uuid::new_v4().to_string(), |model| model.id.clone());
+    let number = existing.and_then(|model| model.versions.iter().map(|version| version.version).max()).unwrap_or(0) + 1;
     let version = ModelVersion {
         version: number,
         trained_ms: now_ms(),
@@ -51,29 +126,20 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
         metrics: trained.metrics.clone(),
         parameters: trained.parameters.clone(),
     };
-    let result = publish(call, create, &key, &id, version, "matrix_factorization").await;
-    match &result {
+    let (models, id_of_artefact) = (Arc::clone(engine.models()), id.clone());
+    tokio::task::spawn_blocking(move || models.save(&trained, &id_of_artefact, number)).await.map_err(|_| errors::panicked())??;
+    match publish(call, create, key, &id, version, model_type).await {
         Ok(dropped) => {
             for version in dropped {
-                engine.models().remove_version(&id, *version)?;
+                engine.models().remove_version(&id, version)?;
             }
+            Ok(number)
         }
-        Err(_) => engine.models().remove_version(&id, number)?,
+        Err(error) => {
+            engine.models().remove_version(&id, number)?;
+            Err(error)
+        }
     }
-    result.map(|_| ())
-}
-
-/// Reads the rows and trains on the query threads: other statements go on.
-async fn train(call: &Call<'_>, runnable: Runnable, spec: TrainSpec) -> Result<models::Trained> {
-    let query = Arc::clone(call.guard.query());
-    execute::run_to_end(call.session.engine(), &call.guard, call.timeout(), async move {
-        let context = execute::task_context(&runnable, &query);
-        let rows = execute_stream(runnable.yielding(&query)?, context).map_err(errors::from_datafusion)?;
-        let schema = rows.schema();
-        let rows = rows.map(|batch| batch.map_err(errors::from_datafusion));
-        models::train(spec, &schema, rows, query.cancel_token()).await
-    })
-    .await
 }
 
 /// Puts the new version into the catalog in one change; returns the versions that it pushes out.
@@ -139,6 +205,77 @@ pub async fn drop(call: &Call<'_>, name: &ObjectName, if_exists: bool) -> Result
     }
 }
 
+/// Runs ALTER MODEL.
+pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterModel) -> Result<()> {
+    match action {
+        AlterModel::SetDefaultVersion(version) => set_default_version(call, name, *version).await,
+        AlterModel::Rename(to) => rename(call, name, to).await,
+    }
+}
+
+async fn set_default_version(call: &Call<'_>, name: &ObjectName, version: u64) -> Result<()> {
+    let key = call.planning().key(&name.0)?;
+    let engine = call.session.engine();
+    let snapshot = engine.catalog().snapshot();
+    let model = snapshot.models.get(&key).ok_or_else(|| undefined(&snapshot, &key))?;
+    check_version(&key, model, version)?;
+    // Queries must not be pointed at a version that cannot be read.
+    let (models, model) = (Arc::clone(engine.models()), Arc::clone(model));
+    tokio::task::spawn_blocking(move || models.load(&model, version)).await.map_err(|_| errors::panicked())??;
+    engine
+        .catalog()
+        .update(|snapshot| {
+            let model = snapshot.models.get(&key).ok_or_else(|| undefined(snapshot, &key))?;
+            check_version(&key, model, version)?;
+            Ok((vec![Change::PutModel(Model { default_version: version, ..Model::clone(model) })], ()))
+        })
+        .await
+}
+
+fn check_version(key: &ObjectKey, model: &Model, version: u64) -> Result<()> {
+    if model.versions.iter().any(|known| known.version == version) {
+        return Ok(());
+    }
+    let known: Vec<String> = model.versions.iter().map(|known| known.version.to_string()).collect();
+    Err(Error::new(Code::UndefinedObject, format!("model \"{key}\" has no version {version}"))
+        .detail(format!("Its versions are {}.", known.join(", "))))
+}
+
+async fn rename(call: &Call<'_>, from: &ObjectName, to: &ObjectName) -> Result<()> {
+    let planning = call.planning();
+    let (from, target) = (planning.key(&from.0)?, planning.key(&to.0)?);
+    call.session
+        .engine()
+        .catalog()
+        .update(|snapshot| {
+            let model = snapshot.models.get(&from).ok_or_else(|| undefined(snapshot, &from))?;
+            super::table::check_database(snapshot, &target.database)?;
+            if snapshot.models.contains_key(&target) && target != from {
+                return Err(Error::new(Code::DuplicateObject, format!("model \"{target}\" already exists")));
+            }
+            let name = to.0.last().cloned().unwrap_or_default();
+            let renamed = Model { database: target.database.clone(), name, ..Model::clone(model) };
+            Ok((vec![Change::DropModel(from.clone()), Change::PutModel(renamed)], ()))
+        })
+        .await
+}
+
+/// Runs EXPORT MODEL: the files of the default version, in a directory of the user's.
+pub async fn export(call: &Call<'_>, name: &ObjectName, target: &str) -> Result<()> {
+    let planning = call.planning();
+    let key = planning.key(&name.0)?;
+    let model = planning.snapshot().models.get(&key).cloned().ok_or_else(|| undefined(planning.snapshot(), &key))?;
+    let engine = call.session.engine();
+    let location = engine.storage().location(target, Access::Write)?;
+    if location.glob.is_some() || !location.is_directory {
+        return Err(Error::new(Code::InvalidStatement, format!("\"{target}\" is not a directory to export a model to")));
+    }
+    let (models, local, written) = (Arc::clone(engine.models()), location.local, target.to_owned());
+    tokio::task::spawn_blocking(move || models.export(&model, model.default_version, &local, &written))
+        .await
+        .map_err(|_| errors::panicked())?
+}
+
 /// `model "x" does not exist`, with what is near.
 pub fn undefined(snapshot: &Snapshot, key: &ObjectKey) -> Error {
     let near: Vec<&str> =
@@ -161,8 +298,8 @@ fn value(given: &OptionValue) -> Option<ModelOption> {
         OptionValue::Number(number) => ModelOption::Number(number.clone()),
         OptionValue::Bool(flag) => ModelOption::Bool(*flag),
         OptionValue::Null => ModelOption::Null,
-        OptionValue::List(_) => ModelOption::List,
-        OptionValue::Call(name, _) => ModelOption::Call(name.clone()),
+        OptionValue::List(values) => ModelOption::List(values.iter().map(value).collect::<Option<_>>()?),
+        OptionValue::Call(name, arguments) => ModelOption::Call(name.clone(), arguments.iter().map(value).collect::<Option<_>>()?),
         OptionValue::Secret(_) => return None,
     })
 }

@@ -116,34 +116,24 @@ pub fn client_name(data_type: &DataType) -> &'static str {
 
 /// The type name that `information_schema` shows: PostgreSQL's, which clients compare with.
 pub fn postgres_name(data_type: &DataType) -> &'static str {
-    match data_type {
-        DataType::Boolean => "boolean",
-        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
-        DataType::Int32 | DataType::UInt16 => "integer",
-        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => "bigint",
-        DataType::Float16 | DataType::Float32 => "real",
-        DataType::Float64 => "double precision",
-        DataType::Decimal32(_, _) | DataType::Decimal64(_, _) | DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => "numeric",
+    match client_name(data_type) {
+        "BOOLEAN" => "boolean",
+        "TINYINT" | "SMALLINT" => "smallint",
+        "INTEGER" => "integer",
+        "BIGINT" => "bigint",
+        "REAL" => "real",
+        "DOUBLE" => "double precision",
+        "DECIMAL" => "numeric",
+        "VARBINARY" => "bytea",
+        "DATE" => "date",
+        "TIME" => "time without time zone",
+        "TIMESTAMP" => "timestamp without time zone",
+        "TIMESTAMP WITH TIME ZONE" => "timestamp with time zone",
+        "ARRAY" => "ARRAY",
+        "STRUCT" => "record",
+        "MAP" => "map",
         // What leaves the server as text says so.
-        DataType::Utf8
-        | DataType::LargeUtf8
-        | DataType::Utf8View
-        | DataType::Null
-        | DataType::Union(_, _)
-        | DataType::Interval(_)
-        | DataType::Duration(_) => "character varying",
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "bytea",
-        DataType::Date32 | DataType::Date64 => "date",
-        DataType::Time32(_) | DataType::Time64(_) => "time without time zone",
-        DataType::Timestamp(_, None) => "timestamp without time zone",
-        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
-        DataType::Dictionary(_, value) => postgres_name(value),
-        DataType::RunEndEncoded(_, values) => postgres_name(values.data_type()),
-        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) | DataType::ListView(_) | DataType::LargeListView(_) => {
-            "ARRAY"
-        }
-        DataType::Struct(_) => "record",
-        DataType::Map(_, _) => "map",
+        _ => "character varying",
     }
 }
 

@@ -3,13 +3,16 @@
 use super::*;
 use crate::catalog::{Model, ObjectKey, Snapshot};
 use crate::error::{Code, Error, Result};
+use crate::models::training::Rows;
+use crate::models::{CatalogLookup, Loaded, ModelOption, ModelOptions, Models, TrainSpec, Trained, TrainedModel};
 use datafusion::arrow::array::{
     Array, ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray, UInt64Array,
 };
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
+use datafusion::execution::memory_pool::UnboundedMemoryPool;
 use datafusion::prelude::SessionContext;
-use futures::stream;
+use futures::{StreamExt, stream};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +22,14 @@ use weir_functions::{Recommender, model_functions};
 fn spec(options: &[(&str, &str)]) -> TrainSpec {
     let mut all = vec![("model_type".to_owned(), ModelOption::Text("als".into()))];
     all.extend(options.iter().map(|(key, value)| ((*key).to_owned(), ModelOption::Text((*value).into()))));
-    TrainSpec { name: "m".into(), options: ModelOptions::parse("m", &all).unwrap(), threads: None }
+    TrainSpec {
+        name: "m".into(),
+        options: ModelOptions::parse("m", &all).unwrap(),
+        threads: None,
+        memory: Arc::new(UnboundedMemoryPool::default()),
+        observer: Arc::new(|_| {}),
+        previous: None,
+    }
 }
 
 fn batch(user: ArrayRef, item: ArrayRef, rating: ArrayRef) -> RecordBatch {
@@ -28,7 +38,18 @@ fn batch(user: ArrayRef, item: ArrayRef, rating: ArrayRef) -> RecordBatch {
 
 async fn train_on(spec: TrainSpec, batches: Vec<RecordBatch>) -> Result<Trained> {
     let schema = batches[0].schema();
-    train(spec, &schema, stream::iter(batches.into_iter().map(Ok)), &CancellationToken::new()).await
+    crate::models::train(spec, &schema, stream::iter(batches.into_iter().map(Ok)).boxed(), &CancellationToken::new()).await
+}
+
+/// The recommender that was trained.
+fn recommender(model: &TrainedModel) -> &Arc<RecommenderModel> {
+    let TrainedModel::Recommender(model) = model else { panic!("{model:?} is no recommender") };
+    model
+}
+
+/// Trains on batches that train.
+async fn trained_on(options: &[(&str, &str)], batches: Vec<RecordBatch>) -> Arc<RecommenderModel> {
+    Arc::clone(recommender(&train_on(spec(options), batches).await.unwrap().model))
 }
 
 /// 30 users and 20 items in two tastes: even users like even items, odd users odd ones. Every user leaves
@@ -116,14 +137,14 @@ async fn unusable_queries_are_refused() {
 async fn an_error_of_the_query_is_passed_on_whole() {
     let schema = tastes_batch().schema();
     let error = Error::new(Code::InvalidValue, "division by zero").hint("Do not.");
-    let rows = stream::iter([Ok(tastes_batch()), Err(error.clone())]);
-    assert_eq!(train(spec(&[]), &schema, rows, &CancellationToken::new()).await.unwrap_err(), error);
+    let rows = stream::iter([Ok(tastes_batch()), Err(error.clone())]).boxed();
+    assert_eq!(crate::models::train(spec(&[]), &schema, rows, &CancellationToken::new()).await.unwrap_err(), error);
 }
 
 #[tokio::test]
 async fn tastes_are_learned_and_seen_items_left_out() {
     let trained = train_on(spec(&[("rank", "4"), ("regParam", "0.02")]), vec![tastes_batch()]).await.unwrap();
-    let model = &trained.model;
+    let model = recommender(&trained.model);
     for user in 0..30i64 {
         // Four unseen items, two to the user's taste.
         let unseen = items_of(model, user, 10, true);
@@ -137,8 +158,8 @@ async fn tastes_are_learned_and_seen_items_left_out() {
     assert!(metric("rmse") < 0.5 && metric("mae") <= metric("rmse"), "{:?}", trained.metrics);
     assert_eq!(trained.parameters["user_col"], "user_id");
     let held_out = model.held_out().unwrap();
-    assert_eq!((held_out.rmse, held_out.rows_eval as f64), (Some(metric("rmse")), metric("rows_eval")));
-    assert_eq!(held_out.to_batch().unwrap().schema(), Evaluation::schema());
+    assert_eq!((held_out.get("rmse"), held_out.get("rows_eval")), (Some(metric("rmse")), Some(metric("rows_eval"))));
+    assert_eq!(held_out.schema().unwrap(), model.evaluation_form().schema().unwrap());
 }
 
 #[tokio::test]
@@ -148,8 +169,9 @@ async fn the_order_of_rows_and_batches_and_threads_does_not_matter() {
     let first = train_on(spec(&[]), vec![whole]).await.unwrap();
     let second = train_on(TrainSpec { threads: Some(3.try_into().unwrap()), ..spec(&[]) }, reversed).await.unwrap();
     assert_eq!(first.metrics, second.metrics);
-    assert_eq!(first.model.als, second.model.als);
-    assert_eq!(first.model.seen, second.model.seen);
+    let [first, second] = [&first, &second].map(|trained| recommender(&trained.model));
+    assert_eq!(first.als, second.als);
+    assert_eq!(first.seen, second.seen);
 }
 
 #[tokio::test]
@@ -160,8 +182,8 @@ async fn any_integer_and_string_ids_and_decimal_ratings_give_the_same_model() {
     let users: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.0 as i32)).collect::<Int32Array>());
     // Padded, so that the order of strings is that of the numbers.
     let items: ArrayRef = Arc::new(StringViewArray::from_iter_values(rows.iter().map(|row| format!("{:04}", row.1))));
-    let other = train_on(spec(&[]), vec![batch(users, items, ratings)]).await.unwrap().model;
-    let model = train_on(spec(&[]), vec![tastes_batch()]).await.unwrap().model;
+    let other = trained_on(&[], vec![batch(users, items, ratings)]).await;
+    let model = trained_on(&[], vec![tastes_batch()]).await;
     assert_eq!(other.als, model.als);
     assert_eq!(other.user_column(), ("user_id", &DataType::Int32));
     assert_eq!(other.item_column(), ("movie_id", &DataType::Utf8));
@@ -173,7 +195,7 @@ async fn any_integer_and_string_ids_and_decimal_ratings_give_the_same_model() {
 async fn unknown_and_null_ids_follow_the_strategy() {
     let (known, unknown, null) = (ScalarValue::from(3i64), ScalarValue::from(999i64), ScalarValue::Int64(None));
     for (strategy, n_items, prediction) in [("popular", 5, None), ("drop", 0, None), ("nan", 0, Some(f64::NAN))] {
-        let model = train_on(spec(&[("cold_start_strategy", strategy)]), vec![tastes_batch()]).await.unwrap().model;
+        let model = trained_on(&[("cold_start_strategy", strategy)], vec![tastes_batch()]).await;
         let shown = |value: Option<f64>| format!("{value:?}");
         assert_eq!(model.recommend(&unknown, 5, true).unwrap().len(), n_items, "{strategy}");
         assert_eq!(shown(model.predict(&unknown, &known).unwrap()), shown(prediction), "{strategy}");
@@ -181,7 +203,7 @@ async fn unknown_and_null_ids_follow_the_strategy() {
         assert_eq!(model.predict(&known, &null).unwrap(), None, "{strategy}");
         assert_eq!(model.recommend(&null, 5, true).unwrap(), [], "{strategy}");
     }
-    let model = train_on(spec(&[]), vec![tastes_batch()]).await.unwrap().model;
+    let model = trained_on(&[], vec![tastes_batch()]).await;
     let error = model.recommend(&ScalarValue::from("x"), 5, true).unwrap_err();
     assert!(error.to_string().contains("holds integers"), "{error}");
     // As a column: known, unknown, NULL.
@@ -203,10 +225,11 @@ async fn without_refit_what_was_only_held_out_is_unknown() {
     assert_eq!(trained.metrics["rows_eval"], trained.metrics["rows_eval_dropped"]);
     assert!(!trained.metrics.contains_key("rmse"));
     assert_eq!(trained.metrics["n_items"], trained.metrics["rows_train"]);
-    let evaluation = trained.model.held_out().unwrap();
-    assert_eq!((evaluation.rmse, evaluation.rows_eval), (None, evaluation.rows_eval_dropped));
+    let model = recommender(&trained.model);
+    let evaluation = model.held_out().unwrap();
+    assert_eq!((evaluation.get("rmse"), evaluation.get("rows_eval")), (None, evaluation.get("rows_eval_dropped")));
     for user in 0..10 {
-        assert!(items_of(&trained.model, user, 1000, true).iter().all(|item| item % 10 != user), "user {user}");
+        assert!(items_of(model, user, 1000, true).iter().all(|item| item % 10 != user), "user {user}");
     }
     let refitted = train_on(spec(&[]), vec![rows]).await.unwrap();
     assert_eq!(refitted.metrics["n_items"], n as f64);
@@ -218,14 +241,14 @@ async fn evaluation_scores_given_rows_and_counts_the_unknown() {
     let error = trained.model.held_out().unwrap_err();
     assert!(error.to_string().contains("has no held-out rows"), "{error}");
 
-    let score = async |batch: RecordBatch| evaluate(&trained.model, &batch.schema(), stream::iter([Ok(batch)])).await;
+    let score = async |batch: RecordBatch| trained.model.evaluate(&batch.schema(), stream::iter([Ok(batch)]).boxed()).await;
     let known = score(tastes_batch()).await.unwrap();
-    assert_eq!((known.rows_eval, known.rows_eval_dropped), (480, 0));
+    assert_eq!((known.get("rows_eval"), known.get("rows_eval_dropped")), (Some(480.0), Some(0.0)));
     let mut sum = 0.0;
     for (user, item, rating) in tastes() {
-        sum += (trained.model.predict(&user.into(), &item.into()).unwrap().unwrap() - rating).powi(2);
+        sum += (recommender(&trained.model).predict(&user.into(), &item.into()).unwrap().unwrap() - rating).powi(2);
     }
-    assert!((known.rmse.unwrap() - (sum / 480.0).sqrt()).abs() < 1e-9);
+    assert!((known.get("rmse").unwrap() - (sum / 480.0).sqrt()).abs() < 1e-9);
 
     // Columns by name, whatever their place; unknown users and NULL ids are dropped.
     let users: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(99), None]));
@@ -233,7 +256,7 @@ async fn evaluation_scores_given_rows_and_counts_the_unknown() {
     let ratings: ArrayRef = Arc::new(Float64Array::from(vec![5.0, 5.0, 5.0]));
     let shuffled = RecordBatch::try_from_iter([("Rating", ratings), ("USER_ID", users), ("movie_id", items)]).unwrap();
     let partly = score(shuffled.clone()).await.unwrap();
-    assert_eq!((partly.rows_eval, partly.rows_eval_dropped), (3, 2));
+    assert_eq!((partly.get("rows_eval"), partly.get("rows_eval_dropped")), (Some(3.0), Some(2.0)));
     let error = score(shuffled.project(&[1, 2]).unwrap()).await.unwrap_err();
     assert_eq!(error.code, Code::UndefinedColumn, "{error}");
 }
@@ -252,7 +275,7 @@ async fn training_is_cancelled_at_once() {
     let (spec, rows) = endless();
     let cancel = CancellationToken::new();
     let schema = rows.schema();
-    let mut training = Box::pin(train(spec, &schema, stream::iter([Ok(rows)]), &cancel));
+    let mut training = Box::pin(crate::models::train(spec, &schema, stream::iter([Ok(rows)]).boxed(), &cancel));
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut training).await.is_err());
     let cancelled_at = Instant::now();
     cancel.cancel();
@@ -260,8 +283,8 @@ async fn training_is_cancelled_at_once() {
     // The promise is 100 ms; the machine of a test may be busy.
     assert!(cancelled_at.elapsed() < Duration::from_secs(1), "{:?} after the cancellation", cancelled_at.elapsed());
     // A source that never answers.
-    let never = stream::pending::<Result<RecordBatch>>();
-    assert_eq!(train(self::spec(&[]), &schema, never, &cancel).await.unwrap_err().code, Code::Cancelled);
+    let never: Rows<'_> = stream::pending().boxed();
+    assert_eq!(crate::models::train(self::spec(&[]), &schema, never, &cancel).await.unwrap_err().code, Code::Cancelled);
 }
 
 #[test]
@@ -271,7 +294,7 @@ fn dropping_the_future_stops_the_thread() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let cancel = CancellationToken::new();
-        let training = train(spec, &schema, stream::iter([Ok(rows)]), &cancel);
+        let training = crate::models::train(spec, &schema, stream::iter([Ok(rows)]).boxed(), &cancel);
         assert!(tokio::time::timeout(Duration::from_millis(300), training).await.is_err());
     });
     // Dropping the runtime waits for its blocking threads.
@@ -308,16 +331,19 @@ async fn a_saved_model_is_the_same_after_a_restart() {
     assert_eq!(models.save(&trained, "id-1", 1).unwrap_err().code, Code::Conflict);
 
     let cached = models.load(&definition("id-1", 1), 1).unwrap();
-    assert!(Arc::ptr_eq(&cached, &trained.model));
+    let model = recommender(&trained.model);
+    assert!(Arc::ptr_eq(recommender(&cached.model), model));
     let loaded = Models::open(directory.path()).unwrap().load(&definition("id-1", 1), 1).unwrap();
+    assert_eq!(*loaded.report, trained.report);
+    let loaded = recommender(&loaded.model);
     assert_eq!(loaded.name(), "Movie_Recs");
-    assert_eq!(loaded.als, trained.model.als);
-    assert_eq!(loaded.seen, trained.model.seen);
-    assert_eq!(loaded.popularity, trained.model.popularity);
-    assert_eq!((loaded.cold_start, loaded.held_out), (trained.model.cold_start, trained.model.held_out));
-    assert_eq!((loaded.user_column(), loaded.item_column()), (trained.model.user_column(), trained.model.item_column()));
+    assert_eq!(loaded.als, model.als);
+    assert_eq!(loaded.seen, model.seen);
+    assert_eq!(loaded.popularity, model.popularity);
+    assert_eq!((loaded.cold_start, &loaded.held_out), (model.cold_start, &model.held_out));
+    assert_eq!((loaded.user_column(), loaded.item_column()), (model.user_column(), model.item_column()));
     let user = ScalarValue::from(4i64);
-    assert_eq!(loaded.recommend(&user, 10, true).unwrap(), trained.model.recommend(&user, 10, true).unwrap());
+    assert_eq!(loaded.recommend(&user, 10, true).unwrap(), model.recommend(&user, 10, true).unwrap());
 }
 
 #[tokio::test]
@@ -331,7 +357,7 @@ async fn damage_is_found_in_every_file() {
     let mut names: Vec<String> =
         std::fs::read_dir(&version).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["SHA256SUMS", "item_factors.parquet", "model.json", "user_factors.parquet"]);
+    assert_eq!(names, ["SHA256SUMS", "item_factors.parquet", "model.json", "training.json", "user_factors.parquet"]);
     for name in names {
         let path = version.join(&name);
         let whole = std::fs::read(&path).unwrap();
@@ -384,8 +410,8 @@ async fn the_cache_keeps_what_was_used_last() {
     for id in ["a", "b"] {
         models.save(&trained, id, 1).unwrap();
     }
-    let load = |id: &str| models.load(&definition(id, 1), 1).unwrap();
-    let is_kept = |id: &str| Arc::ptr_eq(&load(id), &trained.model);
+    let load = |id: &str| -> Loaded { models.load(&definition(id, 1), 1).unwrap() };
+    let is_kept = |id: &str| Arc::ptr_eq(recommender(&load(id).model), recommender(&trained.model));
     assert!(is_kept("b") && is_kept("a"));
     models.save(&trained, "c", 1).unwrap();
     assert!(is_kept("a") && is_kept("c"));
@@ -407,8 +433,7 @@ async fn names_are_found_as_sql_finds_them() {
     let models = Models::open(directory.path()).unwrap();
     let trained = train_on(spec(&[]), vec![tastes_batch()]).await.unwrap();
     models.save(&trained, "id", 1).unwrap();
-    let other = Model { name: "forest".into(), model_type: "random_forest_classifier".into(), ..definition("x", 1) };
-    let lookup = lookup(&models, vec![definition("id", 1), other]);
+    let lookup = lookup(&models, vec![definition("id", 1)]);
     for name in ["movie_recs", "MOVIE_RECS", "default.movie_recs", "Default.\"Movie_Recs\"", "`movie_recs`"] {
         assert!(lookup.recommender_model(name).is_ok(), "{name}");
     }
@@ -419,7 +444,6 @@ async fn names_are_found_as_sql_finds_them() {
     };
     check("movie_rec", Code::UndefinedObject, "model \"movie_rec\" does not exist. Did you mean \"Movie_Recs\"?");
     check("other.movie_recs", Code::UndefinedObject, "model \"other.movie_recs\" does not exist");
-    check("forest", Code::WrongObject, "model \"forest\" is of type random_forest_classifier, not a recommender");
 }
 
 #[tokio::test]
@@ -476,7 +500,7 @@ async fn movielens_is_learned_from_sql_rows_as_well_as_the_reference() {
         eprintln!("seed {seed}: {:?} in {:.2} s", trained.metrics, trained.train_seconds);
         sum += trained.metrics["rmse"];
         dropped += trained.metrics["rows_eval_dropped"];
-        assert_eq!(items_of(&trained.model, 1, 10_000, true).len(), 9724 - 232);
+        assert_eq!(items_of(recommender(&trained.model), 1, 10_000, true).len(), 9724 - 232);
     }
     assert!((0.875..0.895).contains(&(sum / 3.0)), "mean rmse {}", sum / 3.0);
     assert!((1500.0..3600.0).contains(&dropped), "{dropped} rows dropped in three runs");

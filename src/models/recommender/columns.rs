@@ -1,6 +1,6 @@
 //! Which columns of a query are users, items and ratings.
 
-use super::ModelOptions;
+use super::options::RecommenderOptions;
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use weir_functions::model::id_kind;
@@ -16,7 +16,7 @@ pub(super) struct Columns {
 impl Columns {
     /// Finds the columns named by the options. Roles without a name take, in the order user, item, rating,
     /// the columns that are left, from the first.
-    pub fn of_options(model: &str, options: &ModelOptions, schema: &Schema) -> Result<Self> {
+    pub fn of_options(model: &str, options: &RecommenderOptions, schema: &Schema) -> Result<Self> {
         let roles = [("user_col", &options.user_col), ("item_col", &options.item_col), ("rating_col", &options.rating_col)];
         let mut places: [Option<usize>; 3] = [None; 3];
         for (place, (option, name)) in places.iter_mut().zip(&roles) {
@@ -55,20 +55,31 @@ impl Columns {
     }
 
     fn check_types(&self, model: &str, schema: &Schema) -> Result<()> {
-        for place in [self.user, self.item] {
-            let field = schema.field(place);
-            if id_kind(field.data_type()).is_none() {
-                return Err(
-                    wrong_type(model, field, "an integer or a string").hint(format!("CAST \"{}\" to BIGINT or VARCHAR.", field.name()))
-                );
-            }
-        }
+        check_id(model, schema.field(self.user))?;
+        check_id(model, schema.field(self.item))?;
         let rating = schema.field(self.rating);
         if !is_number(rating.data_type()) {
             return Err(wrong_type(model, rating, "a number").hint(format!("CAST \"{}\" to DOUBLE.", rating.name())));
         }
         Ok(())
     }
+}
+
+/// The places of the user and the item column of a trained model, by their names, in another query.
+///
+/// # Errors
+/// `UndefinedColumn`, and `InvalidStatement` for a column that cannot hold ids.
+pub(super) fn user_and_item(model: &str, [user, item]: [&str; 2], schema: &Schema) -> Result<[usize; 2]> {
+    let places = [find(model, "user_col", user, schema)?, find(model, "item_col", item, schema)?];
+    places.iter().try_for_each(|place| check_id(model, schema.field(*place)))?;
+    Ok(places)
+}
+
+fn check_id(model: &str, field: &Field) -> Result<()> {
+    if id_kind(field.data_type()).is_some() {
+        return Ok(());
+    }
+    Err(wrong_type(model, field, "an integer or a string").hint(format!("CAST \"{}\" to BIGINT or VARCHAR.", field.name())))
 }
 
 fn is_number(data_type: &DataType) -> bool {

@@ -1,7 +1,8 @@
 //! Options of CREATE MODEL: what is refused, and what the spellings mean.
 
-use super::*;
+use super::options::*;
 use crate::error::{Code, Error, Result};
+use crate::models::option::ModelOption;
 
 fn text(value: &str) -> ModelOption {
     ModelOption::Text(value.into())
@@ -11,10 +12,10 @@ fn number(value: &str) -> ModelOption {
     ModelOption::Number(value.into())
 }
 
-fn parse(options: &[(&str, ModelOption)]) -> Result<ModelOptions> {
+fn parse(options: &[(&str, ModelOption)]) -> Result<RecommenderOptions> {
     let mut all = vec![("model_type".to_owned(), text("als"))];
     all.extend(options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-    ModelOptions::parse("m", &all)
+    RecommenderOptions::parse("m", &all)
 }
 
 fn refused(options: &[(&str, ModelOption)]) -> Error {
@@ -32,14 +33,14 @@ fn bad_options_are_refused_by_name() {
         (vec![("elephants", number("10"))], InvalidParameter, "model \"m\" has the unknown option \"elephants\""),
         (vec![("rank", number("0"))], InvalidParameter, "option \"rank\" of model \"m\" is 0, it must be an integer from 1 to 1024"),
         (vec![("rank", number("2.5"))], InvalidParameter, "is 2.5, it must be an integer"),
-        (vec![("rank", ModelOption::List)], InvalidParameter, "is a list, it must be one value"),
+        (vec![("rank", ModelOption::List(vec![number("1")]))], InvalidParameter, "is a list, it must be one value"),
         (vec![("rank", ModelOption::Null)], InvalidParameter, "is NULL, it must be one value"),
         (
-            vec![("rank", ModelOption::Call("HPARAM_CANDIDATES".into()))],
-            NotSupported,
-            "option \"rank\" of model \"m\" cannot be searched for yet",
+            vec![("seed", ModelOption::Call("HPARAM_CANDIDATES".into(), vec![]))],
+            InvalidParameter,
+            "option \"seed\" of model \"m\" cannot be searched for",
         ),
-        (vec![("rank", ModelOption::Call("SQRT".into()))], InvalidParameter, "is a call of SQRT"),
+        (vec![("rank", ModelOption::Call("SQRT".into(), vec![]))], InvalidParameter, "is a call of SQRT"),
         (
             vec![("num_factors", number("5")), ("rank", number("5"))],
             InvalidParameter,
@@ -57,10 +58,6 @@ fn bad_options_are_refused_by_name() {
         (vec![("feedback_type", text("implicit"))], NotSupported, "implicit feedback (option \"feedback_type\" of model \"m\")"),
         (vec![("implicitPrefs", ModelOption::Bool(true))], NotSupported, "option \"implicitPrefs\""),
         (vec![("ranking", text("implicit"))], NotSupported, "option \"ranking\""),
-        (vec![("alpha", number("40"))], NotSupported, "option \"alpha\" of model \"m\" is not supported yet"),
-        (vec![("num_trials", number("4"))], NotSupported, "num_trials"),
-        (vec![("HPARAM_TUNING_ALGORITHM", text("grid"))], NotSupported, "HPARAM_TUNING_ALGORITHM"),
-        (vec![("online_update", ModelOption::Bool(true))], NotSupported, "online_update"),
         (vec![("data_split_method", text("seq"))], NotSupported, "'seq'"),
         (vec![("data_split_eval_fraction", number("1.0"))], InvalidParameter, "both excluded"),
         (vec![("data_split_eval_fraction", number("0"))], InvalidParameter, "no_split"),
@@ -79,10 +76,11 @@ fn bad_options_are_refused_by_name() {
 
 #[test]
 fn the_model_type_decides() {
+    use crate::models::ModelOptions;
     let parse = |name: &str| ModelOptions::parse("m", &[("MODEL_TYPE".into(), text(name))]);
-    assert!(parse("matrix_factorization").is_ok());
-    assert!(parse("ALS").is_ok());
-    assert_eq!(parse("kmeans").unwrap_err().code, Code::NotSupported);
+    for name in ["matrix_factorization", "ALS"] {
+        let ModelOptions::Recommender(_) = parse(name).unwrap() else { panic!("{name}") };
+    }
     let error = parse("matrix_factorisation").unwrap_err();
     assert_eq!((error.code, error.hint.as_deref()), (Code::InvalidParameter, Some("Did you mean \"matrix_factorization\"?")));
     let error = ModelOptions::parse("m", &[]).unwrap_err();

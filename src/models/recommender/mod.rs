@@ -1,15 +1,34 @@
 //! A trained recommender in memory: immutable, shared by all statements that use it.
 
+pub(super) mod artefact;
+mod columns;
+mod evaluation;
+mod ids;
+mod options;
+mod scoring;
+mod training;
+
+#[cfg(test)]
+mod options_tests;
+#[cfg(test)]
+mod tests;
+
+pub(super) use evaluation::evaluate;
+pub use options::{ColdStart, RecommenderOptions};
+pub(super) use training::train;
+
 use super::evaluation::Evaluation;
-use super::ids::{Ids, Key};
-use super::options::ColdStart;
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::{Array, ArrayRef, Float64Array, UInt32Array};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result as QueryResult, ScalarValue};
+use ids::{Ids, Key};
 use weir_functions::{ItemLists, ItemScore, Recommender};
 use weir_ml::als::{AlsModel, Csr};
 use weir_ml::topk::{self, Scored};
+
+/// Names of the model type; the first is the one that the catalog lists.
+pub(super) const MODEL_TYPES: &[&str] = &["matrix_factorization", "als"];
 
 /// Ratings of the mean added to every item when popularity is computed: few ratings prove little.
 const POPULARITY_DAMPING: f64 = 25.0;
@@ -65,8 +84,8 @@ pub(super) fn popularity(ratings: &Csr) -> Vec<f32> {
 #[derive(Debug)]
 pub struct RecommenderModel {
     pub(super) name: String,
-    pub(super) users: Ids,
-    pub(super) items: Ids,
+    users: Ids,
+    items: Ids,
     pub(super) rating_column: String,
     pub(super) als: AlsModel,
     pub(super) seen: Seen,
@@ -82,12 +101,17 @@ impl RecommenderModel {
     }
 
     /// The evaluation on the rows held out in training: the answer of `ML.EVALUATE(MODEL m)`.
-    pub fn held_out(&self) -> Result<Evaluation> {
-        self.held_out.ok_or_else(|| {
+    pub fn held_out(&self) -> Result<&Evaluation> {
+        self.held_out.as_ref().ok_or_else(|| {
             Error::new(Code::InvalidStatement, format!("model \"{}\" has no held-out rows to be evaluated on", self.name))
                 .detail("It was trained with data_split_method 'no_split'.")
                 .hint("Give the rows: ML.EVALUATE(MODEL m, TABLE t) or ML.EVALUATE(MODEL m, (SELECT ..)).")
         })
+    }
+
+    /// What [`evaluate`] answers, without numbers: the columns are known before a row is read.
+    pub fn evaluation_form(&self) -> Evaluation {
+        evaluation::measures(&Default::default(), 0)
     }
 
     /// The number of users.
@@ -112,11 +136,11 @@ impl RecommenderModel {
         [&self.users.column, &self.items.column, &self.rating_column]
     }
 
-    pub(super) fn user_ids(&self) -> &Ids {
+    fn user_ids(&self) -> &Ids {
         &self.users
     }
 
-    pub(super) fn item_ids(&self) -> &Ids {
+    fn item_ids(&self) -> &Ids {
         &self.items
     }
 

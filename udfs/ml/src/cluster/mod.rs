@@ -1,0 +1,5 @@
+//! Groups of rows that are near each other.
+
+mod kmeans;
+
+pub use kmeans::{Assignment, Kmeans, KmeansModel};
