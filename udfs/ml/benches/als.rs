@@ -10,7 +10,10 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use weir_ml::als::{AlsParams, Bias, Control, Csr, Feedback, FoldIn, Solver, train};
-use weir_ml::random::Stream;
+use weir_ml::synthetic::{self, Ratings};
+
+const ZIPF_EXPONENT: f64 = 1.2;
+const SEED: u64 = 42;
 
 static NO_CANCEL: AtomicBool = AtomicBool::new(false);
 
@@ -86,38 +89,17 @@ fn peak_gflops() -> f64 {
     f64::NAN
 }
 
-/// Distinct (user, item) pairs whose users and items follow Zipf's law, rated 1 to 5.
-fn zipf(n_users: usize, n_items: usize, n_ratings: usize, exponent: f64, seed: u64) -> Csr {
-    let weights = |n: usize| -> Vec<f64> {
-        let mut sum = 0.0;
-        (1..=n)
-            .map(|place| {
-                sum += (place as f64 + 10.0).powf(-exponent);
-                sum
-            })
-            .collect()
-    };
-    let (user_sums, item_sums) = (weights(n_users), weights(n_items));
-    let mut stream = Stream::new(seed, 0);
-    let draw = |sums: &[f64], stream: &mut Stream| {
-        let wanted = stream.uniform() * sums[sums.len() - 1];
-        sums.partition_point(|sum| *sum <= wanted).min(sums.len() - 1) as u32
-    };
-    let mut keys: Vec<u64> = Vec::with_capacity(n_ratings * 2);
-    while keys.len() < n_ratings {
-        for _ in keys.len()..n_ratings * 11 / 10 {
-            keys.push(u64::from(draw(&user_sums, &mut stream)) << 32 | u64::from(draw(&item_sums, &mut stream)));
-        }
-        keys.sort_unstable();
-        keys.dedup();
-    }
-    // Too many: leave some out, evenly.
-    let n = keys.len();
-    let keys: Vec<u64> = (0..n_ratings).map(|place| keys[place * n / n_ratings]).collect();
-    let users: Vec<u32> = keys.iter().map(|key| (key >> 32) as u32).collect();
-    let items: Vec<u32> = keys.iter().map(|key| *key as u32).collect();
-    let values: Vec<f32> = (0..n_ratings).map(|place| 1.0 + (Stream::new(seed, place as u64 + 1).next_u64() % 5) as f32).collect();
-    Csr::new(n_users, n_items, &users, &items, &values).expect("the generator makes valid ratings")
+/// Ratings of a shape; users and items follow Zipf's law.
+fn generate(n_users: usize, n_items: usize, n_ratings: usize) -> Ratings {
+    synthetic::zipf_ratings(n_users, n_items, n_ratings, ZIPF_EXPONENT, SEED).expect("the shape has room for the ratings")
+}
+
+fn matrix(n_users: usize, n_items: usize, ratings: &Ratings) -> Csr {
+    Csr::new(n_users, n_items, &ratings.users, &ratings.items, &ratings.values).expect("the generator makes valid ratings")
+}
+
+fn movielens_1m() -> Csr {
+    matrix(6_040, 3_706, &generate(6_040, 3_706, 1_000_000))
 }
 
 /// The floating-point operations of one iteration that no exact method can avoid: for each rating, twice, half the
@@ -162,11 +144,11 @@ fn table() {
     if let Ok(rank) = std::env::var("WEIR_BENCH_RANK") {
         // For a profiler: one training, some hundred iterations.
         let params = AlsParams { rank: rank.parse().unwrap_or(64), max_iterations: 50, ..Default::default() };
-        return report("1M explicit", &zipf(6_040, 3_706, 1_000_000, 0.8, 1), &params, 1, peak_gflops());
+        return report("1M explicit", &movielens_1m(), &params, 1, peak_gflops());
     }
     let peak = peak_gflops();
     println!("peak of one core: {peak:.0} GFLOP/s (f32, fused multiply-add)");
-    let ratings = zipf(6_040, 3_706, 1_000_000, 0.8, 1);
+    let ratings = movielens_1m();
     let base = AlsParams { rank: 64, lambda: 0.06, max_iterations: 10, ..Default::default() };
     for threads in [1, 2] {
         report(&format!("1M explicit, {threads} thread(s)"), &ratings, &base, threads, peak);
@@ -183,18 +165,13 @@ fn table() {
     report("1M learned bias", &ratings, &AlsParams { rank: 63, bias: Bias::Learned, ..base.clone() }, 1, peak);
     fold_in(&ratings, &base);
     if std::env::var_os("WEIR_BENCH_20M").is_some() {
-        let (cpu, wall, ratings) = cpu_seconds(|| zipf(138_493, 26_744, 20_000_000, 0.8, 1));
+        let (cpu, wall, made) = cpu_seconds(|| generate(138_493, 26_744, 20_000_000));
         println!("20M ratings made in {cpu:.1} CPU-s, {wall:.1} s");
-        let entries: Vec<(u32, u32, f32)> = ratings.entries().collect();
-        let users: Vec<u32> = entries.iter().map(|entry| entry.0).collect();
-        let items: Vec<u32> = entries.iter().map(|entry| entry.1).collect();
-        let values: Vec<f32> = entries.iter().map(|entry| entry.2).collect();
-        drop(entries);
-        let (cpu, wall, _) = cpu_seconds(|| Csr::new(138_493, 26_744, &users, &items, &values));
+        let (cpu, wall, ratings) = cpu_seconds(|| matrix(138_493, 26_744, &made));
         println!("20M ratings into a matrix: {cpu:.2} CPU-s, {wall:.2} s");
+        drop(made);
         let (cpu, wall, _) = cpu_seconds(|| ratings.transpose());
         println!("20M ratings transposed: {cpu:.2} CPU-s, {wall:.2} s");
-        drop((users, items, values));
         let before = resident_mib();
         let (sample, most) = (AtomicBool::new(true), std::sync::atomic::AtomicU64::new(0));
         std::thread::scope(|scope| {
@@ -218,7 +195,7 @@ fn table() {
 }
 
 fn statistics(criterion: &mut Criterion) {
-    let ratings = zipf(6_040, 3_706, 1_000_000, 0.8, 1);
+    let ratings = movielens_1m();
     let params = AlsParams { rank: 64, lambda: 0.06, max_iterations: 1, ..Default::default() };
     let mut group = criterion.benchmark_group("als");
     group.sample_size(10);
