@@ -129,7 +129,7 @@ fn report(name: &str, ratings: &Csr, params: &AlsParams, threads: usize, peak: f
 
 /// One user of 165 ratings at a time.
 fn fold_in(ratings: &Csr, params: &AlsParams) {
-    let model = train(ratings, &AlsParams { max_iterations: 1, ..params.clone() }, &control(1)).expect("as before");
+    let model = train(ratings, &AlsParams { max_iterations: 1, ..*params }, &control(1)).expect("as before");
     let mut fold_in = FoldIn::new(&model.items, params, None);
     let (items, values) = ratings.row(0);
     let (items, values) = (&items[..165], &values[..165]);
@@ -154,15 +154,15 @@ fn table() {
         report(&format!("1M explicit, {threads} thread(s)"), &ratings, &base, threads, peak);
     }
     for rank in [10, 16, 32, 128] {
-        report("1M explicit", &ratings, &AlsParams { rank, ..base.clone() }, 1, peak);
+        report("1M explicit", &ratings, &AlsParams { rank, ..base }, 1, peak);
     }
     let implicit = Feedback::Implicit { alpha: 1.0 };
-    report("1M implicit", &ratings, &AlsParams { feedback: implicit, ..base.clone() }, 1, peak);
-    report("1M nonnegative", &ratings, &AlsParams { nonnegative: true, ..base.clone() }, 1, peak);
-    report("1M explicit, CG", &ratings, &AlsParams { solver: Solver::CG, ..base.clone() }, 1, peak);
-    report("1M implicit, CG", &ratings, &AlsParams { solver: Solver::CG, feedback: implicit, ..base.clone() }, 1, peak);
-    report("1M static bias", &ratings, &AlsParams { bias: Bias::Static { damping: 5.0 }, ..base.clone() }, 1, peak);
-    report("1M learned bias", &ratings, &AlsParams { rank: 63, bias: Bias::Learned, ..base.clone() }, 1, peak);
+    report("1M implicit", &ratings, &AlsParams { feedback: implicit, ..base }, 1, peak);
+    report("1M nonnegative", &ratings, &AlsParams { nonnegative: true, ..base }, 1, peak);
+    report("1M explicit, CG", &ratings, &AlsParams { solver: Solver::CG, ..base }, 1, peak);
+    report("1M implicit, CG", &ratings, &AlsParams { solver: Solver::CG, feedback: implicit, ..base }, 1, peak);
+    report("1M static bias", &ratings, &AlsParams { bias: Bias::Static { damping: 5.0 }, ..base }, 1, peak);
+    report("1M learned bias", &ratings, &AlsParams { rank: 63, bias: Bias::Learned, ..base }, 1, peak);
     fold_in(&ratings, &base);
     if std::env::var_os("WEIR_BENCH_20M").is_some() {
         let (cpu, wall, made) = cpu_seconds(|| generate(138_493, 26_744, 20_000_000));
@@ -187,10 +187,10 @@ fn table() {
         println!(
             "20M explicit: {} MiB more than the ratings' {} MiB",
             most.into_inner().saturating_sub(before),
-            ratings.n_ratings() * 8 >> 20
+            (ratings.n_ratings() * 8) >> 20
         );
-        report("20M explicit, CG, 2 threads", &ratings, &AlsParams { solver: Solver::CG, ..base.clone() }, 2, peak);
-        report("20M nonnegative, 2 threads", &ratings, &AlsParams { nonnegative: true, ..base.clone() }, 2, peak);
+        report("20M explicit, CG, 2 threads", &ratings, &AlsParams { solver: Solver::CG, ..base }, 2, peak);
+        report("20M nonnegative, 2 threads", &ratings, &AlsParams { nonnegative: true, ..base }, 2, peak);
     }
 }
 
