@@ -40,14 +40,15 @@ impl Csr {
             }
         }
         // Sorted by column first; the transposition sorts by row and keeps that order inside a row.
-        let by_column = Self::counting_sort(n_columns, n_rows, columns, rows, values);
+        let entries = || rows.iter().zip(columns).zip(values).map(|((row, column), value)| (*row, *column, *value));
+        let by_column = Self::group(n_columns, n_rows, columns, entries().map(|(row, column, value)| (column, row, value)));
         let mut matrix = by_column.transpose();
         matrix.order_duplicates();
         Ok(matrix)
     }
 
-    /// Groups entries by `keys`, in stable order.
-    fn counting_sort(n_keys: usize, n_columns: usize, keys: &[u32], columns: &[u32], values: &[f32]) -> Self {
+    /// Groups entries (key, column, value) by their keys, which are also given apart, in stable order.
+    fn group(n_keys: usize, n_columns: usize, keys: &[u32], entries: impl Iterator<Item = (u32, u32, f32)>) -> Self {
         let mut offsets = vec![0usize; n_keys + 1];
         for key in keys {
             offsets[*key as usize + 1] += 1;
@@ -56,15 +57,14 @@ impl Csr {
             offsets[key + 1] += offsets[key];
         }
         let mut next = offsets.clone();
-        let mut sorted_columns = vec![0u32; columns.len()];
-        let mut sorted_values = vec![0f32; values.len()];
-        for ((key, column), value) in keys.iter().zip(columns).zip(values) {
-            let place = next[*key as usize];
-            sorted_columns[place] = *column;
-            sorted_values[place] = *value;
-            next[*key as usize] += 1;
+        let (mut grouped_columns, mut grouped_values) = (vec![0u32; keys.len()], vec![0f32; keys.len()]);
+        for (key, column, value) in entries {
+            let place = &mut next[key as usize];
+            grouped_columns[*place] = column;
+            grouped_values[*place] = value;
+            *place += 1;
         }
-        Self { n_columns, offsets, columns: sorted_columns, values: sorted_values }
+        Self { n_columns, offsets, columns: grouped_columns, values: grouped_values }
     }
 
     /// Sorts the values of equal (row, column) pairs: otherwise they would keep the order of arrival.
@@ -85,11 +85,8 @@ impl Csr {
 
     /// Rows become columns. Entries inside a new row are in the order of the old rows.
     pub fn transpose(&self) -> Self {
-        let mut keys = vec![0u32; self.n_ratings()];
-        for row in 0..self.n_rows() {
-            keys[self.offsets[row]..self.offsets[row + 1]].fill(row as u32);
-        }
-        Self::counting_sort(self.n_columns, self.n_rows(), &self.columns, &keys, &self.values)
+        let entries = self.entries().map(|(row, column, value)| (column, row, value));
+        Self::group(self.n_columns, self.n_rows(), &self.columns, entries)
     }
 
     /// Keeps the entries whose place (row after row, from 0) is wanted. The shape stays.

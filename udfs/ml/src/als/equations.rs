@@ -12,8 +12,10 @@ use super::{AlsParams, Factors, Feedback, Solver, dot};
 
 /// Bytes of the panel: with a tile's sums it stays in the first-level cache.
 const PANEL_BYTES: usize = 32 * 1024;
-/// Rows of the other side that are fetched before they are copied.
-const PREFETCH_ROWS: usize = 12;
+/// How far ahead of the copy rows of the other side are fetched: what fits the first-level cache beside the panel.
+const PREFETCH_BYTES: usize = 12 * 1024;
+/// Rows fetched ahead at most, also of the row that is solved next.
+pub const PREFETCH_ROWS_MAX: usize = 64;
 /// Weights must not be zero, since targets are divided by them; nothing that small can be seen in an f32 sum.
 const WEIGHT_MIN: f32 = 1e-10;
 
@@ -111,6 +113,7 @@ pub struct Equations {
     pub panel: Aligned,
     params: AlsParams,
     chunk: usize,
+    prefetch: usize,
     weights: Vec<f32>,
     targets: Vec<f32>,
 }
@@ -132,6 +135,7 @@ impl Equations {
             panel: Aligned::zeros(n_panel * stride),
             params: params.clone(),
             chunk,
+            prefetch: (PREFETCH_BYTES / (4 * stride)).clamp(8, PREFETCH_ROWS_MAX),
             weights: vec![0.0; chunk],
             targets: vec![0.0; chunk],
         }
@@ -193,7 +197,6 @@ impl Equations {
         let end = (start + self.chunk).min(row.neighbours.len());
         let n = end - start;
         let (neighbours, values) = (&row.neighbours[start..end], &row.values[start..end]);
-        let ahead = row.neighbours.get(start + PREFETCH_ROWS..).filter(|ahead| !ahead.is_empty()).unwrap_or(row.next);
         let (weights, targets) = match (self.params.feedback, others.bias) {
             (Feedback::Explicit, None) => (None, values),
             (Feedback::Explicit, Some(bias)) => {
@@ -211,7 +214,12 @@ impl Equations {
             self.energy += f64::from(dot(targets, targets));
         }
         let panel = &mut self.panel[panel_start * self.stride..];
-        self.isa.gather(&others.rows, neighbours, ahead, weights, panel);
+        // While the last neighbours are copied, those of the next row are fetched.
+        let ahead = row.neighbours.get(start + self.prefetch..).unwrap_or(&[]);
+        let n_first = ahead.len().min(n);
+        let (first, last) = neighbours.split_at(n_first);
+        self.isa.gather(&others.rows, first, ahead, weights.map(|weights| &weights[..n_first]), panel);
+        self.isa.gather(&others.rows, last, row.next, weights.map(|weights| &weights[n_first..]), &mut panel[n_first * self.stride..]);
         self.isa.right(panel, self.rank, targets, &mut self.right);
         n
     }

@@ -1,6 +1,6 @@
 //! Half an iteration: all rows of one side from the fixed factors of the other, on several threads.
 
-use super::equations::{Others, RowRatings};
+use super::equations::{Others, PREFETCH_ROWS_MAX, RowRatings};
 use super::kernel::Isa;
 use super::row_solver::{Outcome, RowSolver};
 use super::{AlsError, AlsParams, Control, Csr, Factors, Side};
@@ -8,8 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 /// Work handed to a thread at once, in multiply-adds: some 50 µs.
 const BATCH_WORK: usize = 2_000_000;
-/// Neighbours of the next row to fetch early.
-const NEXT_ROW: usize = 16;
 
 /// Ratings of one side, and the order in which its rows are solved: heaviest first, so that no thread
 /// starts a long row when the others are done.
@@ -145,7 +143,7 @@ impl<'a> Work<'a> {
             while let Some(slot) = batch.next() {
                 let next = batch.peek().map_or(&[][..], |next| self.rows.ratings.row(next.row as usize).0);
                 let row = slot.row;
-                match self.solve(&mut solver, &mut unknowns, slot, &next[..next.len().min(NEXT_ROW)]) {
+                match self.solve(&mut solver, &mut unknowns, slot, &next[..next.len().min(PREFETCH_ROWS_MAX)]) {
                     Outcome::Solved { .. } => {}
                     // The caller throws all of it away.
                     Outcome::Stopped => return,

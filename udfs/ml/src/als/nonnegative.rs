@@ -125,3 +125,69 @@ impl NonNegative {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::equations::{Others, RowRatings};
+    use super::super::kernel::{Isa, Rows};
+    use super::super::{AlsParams, LambdaScale};
+    use super::*;
+    use crate::random::Stream;
+
+    /// Equations of rows with `n` ratings, whose solutions have many zeros.
+    fn equations(isa: Isa, rank: usize, n: usize, lambda: f64, seed: u64) -> Equations {
+        let mut stream = Stream::new(seed, 3);
+        let table: Vec<f32> = (0..40 * rank).map(|_| (stream.gaussian() + 0.3) as f32).collect();
+        let neighbours: Vec<u32> = (0..n).map(|_| (stream.next_u64() % 40) as u32).collect();
+        let values: Vec<f32> = (0..n).map(|_| stream.gaussian() as f32).collect();
+        let params = AlsParams { rank, lambda, lambda_scale: LambdaScale::Row, ..Default::default() };
+        let mut equations = Equations::new(&params, isa);
+        let others = Others { rows: Rows { data: &table, rank, with_one: false }, bias: None, gram: None };
+        assert!(equations.build(&others, &RowRatings { neighbours: &neighbours, values: &values, next: &[], base: 0.0 }, || true));
+        equations
+    }
+
+    fn objective(equations: &Equations, x: &[f32]) -> f64 {
+        let entry = |row: usize, column: usize| f64::from(equations.matrix[row.min(column) * equations.stride + row.max(column)]);
+        (0..x.len())
+            .map(|row| {
+                let product: f64 = (0..x.len()).map(|column| entry(row, column) * f64::from(x[column])).sum();
+                f64::from(x[row]) * (0.5 * product - f64::from(equations.right[row]))
+            })
+            .sum()
+    }
+
+    #[test]
+    fn exchanges_end_where_coordinate_descent_ends() {
+        for isa in Isa::available() {
+            for (rank, n, lambda) in [(1, 3, 0.1), (5, 2, 0.1), (10, 30, 0.1), (33, 60, 0.5), (64, 200, 1.0), (64, 20, 1.0)] {
+                for seed in 0..10 {
+                    let equations = equations(isa, rank, n, lambda, seed);
+                    // From nothing, and from a wrong support.
+                    for start in [0.0, 1.0] {
+                        let (mut exchanged, mut descended) = (vec![start; rank], vec![0f32; rank]);
+                        let mut solver = NonNegative::new(equations.stride, rank);
+                        assert!(solver.solve(&equations, &mut exchanged));
+                        assert!(Descent::new(rank, rank).solve(&equations, &mut descended));
+                        assert!(exchanged.iter().all(|value| *value >= 0.0));
+                        let (reached, expected) = (objective(&equations, &exchanged), objective(&equations, &descended));
+                        let case = format!("{isa:?}, rank {rank}, {n} ratings, seed {seed}");
+                        assert!(reached <= expected + 1e-4 * expected.abs() + 1e-6, "{case}: {reached} for {expected}");
+                        assert!(solver.descent.is_none(), "{case}: coordinate descent was needed");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknowns_beyond_the_bound_ones_are_free() {
+        let equations = equations(Isa::detect(), 10, 30, 0.1, 2);
+        let mut x = vec![0f32; 10];
+        assert!(NonNegative::new(equations.stride, 0).solve(&equations, &mut x));
+        assert!(x.iter().any(|value| *value < -0.01), "{x:?}");
+        let mut descended = vec![0f32; 10];
+        assert!(Descent::new(10, 0).solve(&equations, &mut descended));
+        assert!(x.iter().zip(&descended).all(|(x, expected)| (x - expected).abs() < 1e-3), "{x:?} {descended:?}");
+    }
+}

@@ -179,8 +179,8 @@ fn conjugate_gradients_also_work_for_rows_longer_than_the_panel() {
     let values: Vec<f32> = (0..2 * n).map(|place| 1.0 + (place % 5) as f32).collect();
     let ratings = Csr::new(n as usize, 21, &users, &items, &values).unwrap();
     let exact = AlsParams { rank: 4, max_iterations: 6, ..Default::default() };
-    let params = AlsParams { solver: Solver::Cg { steps: 6 }, ..exact.clone() };
     let best = loss(&train(&ratings, &exact, &control(1)).unwrap(), &ratings, &exact);
+    let params = AlsParams { solver: Solver::Cg { steps: 6 }, ..exact };
     let reached = loss(&train(&ratings, &params, &control(1)).unwrap(), &ratings, &params);
     assert!(reached < best * 1.01, "{reached}, Cholesky {best}");
 }

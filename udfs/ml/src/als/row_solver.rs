@@ -105,7 +105,7 @@ impl RowSolver {
 
     /// Solves a row's equations for another right side, `target`; false when they are singular.
     pub fn solve_for(&mut self, others: &Others<'_>, row: &RowRatings<'_>, target: &[f32], x: &mut [f32]) -> bool {
-        let is_solved = (0..2).any(|attempt| {
+        (0..2).any(|attempt| {
             self.equations.build(others, row, || true);
             self.equations.right.fill(0.0);
             self.equations.right[..target.len()].copy_from_slice(target);
@@ -116,8 +116,7 @@ impl RowSolver {
             } else {
                 solve_f64(&self.equations.matrix, self.equations.stride, &self.equations.right, x)
             }
-        });
-        is_solved
+        })
     }
 
     fn cholesky(&mut self) -> bool {

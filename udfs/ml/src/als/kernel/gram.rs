@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 // The contract of each function is that of its tiles: pointers to whole matrices.
 #![allow(unsafe_op_in_unsafe_fn)]
+// Places count registers and memory at once; iterators over arrays of registers would put these in memory.
+#![allow(clippy::needless_range_loop)]
 
 use super::aligned::LANE;
 use super::stride_of;

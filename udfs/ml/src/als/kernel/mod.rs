@@ -33,7 +33,8 @@ mod tests;
 pub use aligned::{Aligned, LANE};
 pub use gather::Rows;
 
-/// The kernels of one instruction set.
+/// The kernels of one instruction set; each method of [`Isa`] explains its own.
+#[allow(clippy::type_complexity)]
 struct Kernels {
     gather: unsafe fn(&Rows<'_>, &[u32], &[u32], Option<&[f32]>, &mut [f32]),
     gram: unsafe fn(&[f32], usize, usize, bool, &mut [f32]),

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 // The contract of each function is that of the whole: pointers to whole matrices.
 #![allow(unsafe_op_in_unsafe_fn)]
+// Places count several matrices at once.
+#![allow(clippy::needless_range_loop)]
 
 use super::aligned::LANE;
 use super::stride_of;
