@@ -249,7 +249,7 @@ impl Values<'_, '_> {
             ..LinearRegression::default()
         };
         self.check_p_values(&regularisation)?;
-        self.check_iterative()?;
+        self.max_iterations()?;
         Ok(LearnerOptions::Linear { params, encoding })
     }
 
@@ -266,8 +266,7 @@ impl Values<'_, '_> {
         }
         let encoding = self.encoding()?;
         let defaults = GeneralisedLinearRegression::of(family);
-        let (max_iterations, _) = self.check_iterative()?;
-        let max_iterations = max_iterations.unwrap_or(defaults.max_iterations);
+        let max_iterations = self.max_iterations()?.unwrap_or(defaults.max_iterations);
         let fit_intercept = self.fit_intercept()?;
         self.check_p_values(&regularisation)?;
         let params = GeneralisedLinearRegression { regularisation, fit_intercept, levels: encoding.levels(), max_iterations, ..defaults };
@@ -283,8 +282,7 @@ impl Values<'_, '_> {
         }
         let encoding = self.encoding()?;
         let defaults = LogisticRegression::default();
-        let (max_iterations, _) = self.check_iterative()?;
-        let max_iterations = max_iterations.unwrap_or(defaults.max_iterations);
+        let max_iterations = self.max_iterations()?.unwrap_or(defaults.max_iterations);
         let fit_intercept = self.fit_intercept()?;
         self.check_p_values(&regularisation)?;
         // The weights of classes are multiplied into those of the rows before.
@@ -329,12 +327,11 @@ impl Values<'_, '_> {
     }
 
     /// The solvers run until they are there: fewer iterations are an error of the learner, not an early stop.
-    fn check_iterative(&self) -> Result<(Option<usize>, Option<f64>)> {
+    fn max_iterations(&self) -> Result<Option<usize>> {
         self.reader.flag("early_stop")?;
-        let tolerance = self.reader.number("tolerance", 0.0, 1.0)?;
+        self.reader.number("tolerance", 0.0, 1.0)?;
         // Other systems' iterations are cheap gradient steps; a bound below ours is no wish to stop early.
-        let max_iterations = self.count("max_iterations", 1, 1_000_000)?.map(|n| n.max(100));
-        Ok((max_iterations, tolerance))
+        Ok(self.count("max_iterations", 1, 1_000_000)?.map(|n| n.max(100)))
     }
 
     fn encoding(&self) -> Result<CategoryEncoding> {

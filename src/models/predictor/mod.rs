@@ -1,9 +1,9 @@
 //! Models of a table: a label from features, clusters, components. Trained here or imported.
 //!
 //! ```text
-//! rows ─► TrainingRows ─► Frame (weir_ml) ─► Algorithm ─► TrainedPredictor ┐
-//!                                                                          ├─ dyn Learned ─► PredictorModel
-//! Spark's directory ─► models::spark ─► its pipeline ──────────────────────┘
+//! rows ─► TrainingSet ─► Frame (weir_ml) ─► Algorithm ─► TrainedPredictor ┐
+//!                                                                         ├─ dyn Learned ─► PredictorModel
+//! Spark's directory ─► models::spark ─► its pipeline ─────────────────────┘
 //! ```
 //! A [`PredictorModel`] finds columns, shows predictions and scores them; a [`learned::Learned`] computes.
 

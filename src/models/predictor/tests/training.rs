@@ -122,7 +122,8 @@ fn one_row_and_few_rows() {
     assert!((predicted[0].as_primitive::<Float64Type>().value(0) / price - 1.0).abs() < 1e-12);
     assert_eq!(error_of(predictor(&forest).held_out().map(|_| ())).code, Code::InvalidStatement);
     check_error(try_train("linear_reg", &[("input_label_cols", "price")], &one), Code::InvalidValue, &["no column", "says anything"]);
-    check_error(try_train("kmeans", &[("k", "3")], &one), Code::InvalidValue, &["no column"]);
+    check_error(try_train("kmeans", &[("k", "3")], &one), Code::InvalidParameter, &["num_clusters is 3", "the number of rows"]);
+    check_error(try_train("pca", &[], &one), Code::InvalidValue, &["no column"]);
     let two = table(vec![("x", floats([1.0, 2.0])), ("y", strings(["a", "b"]))]);
     let classes = trained("random_forest_classifier", &[("input_label_cols", "y"), ("bootstrap", "false")], &two);
     let predicted = predictions(predictor(&classes), &two);
@@ -242,4 +243,30 @@ fn a_search_finds_the_better_option_on_rows_that_the_evaluation_does_not_see() {
     let mut not_searchable = options("linear_reg", &[]);
     not_searchable.push(("seed".into(), ModelOption::Call("HPARAM_CANDIDATES".into(), vec![ModelOption::List(vec![number(3)])])));
     check_error(spec(&not_searchable, 1).map(|_| ()), Code::InvalidParameter, &["\"seed\"", "cannot be searched"]);
+}
+
+#[test]
+fn three_classes_have_weights_and_probabilities_each() {
+    let n = 900;
+    let class = |row: usize| ["low", "middle", "top"][(uniform(row, 1) * 3.0) as usize];
+    let batch = table(vec![
+        ("x", floats((0..n).map(|row| uniform(row, 1) * 9.0))),
+        ("group", strings((0..n).map(|row| if class(row) == "middle" { "m" } else { "other" }))),
+        ("y", strings((0..n).map(class))),
+    ]);
+    for model_type in ["logistic_reg", "random_forest_classifier", "boosted_tree_classifier", "naive_bayes"] {
+        let trained = trained(model_type, &[("input_label_cols", "y")], &batch);
+        let measures = &trained.metrics;
+        assert!(measures["accuracy"] > 0.95 && measures["roc_auc"] > 0.98, "{model_type}: {measures:?}");
+        let model = predictor(&trained);
+        assert_eq!(model.table(ModelTable::ConfusionMatrix).unwrap().num_columns(), 4);
+        check_error(model.table(ModelTable::RocCurve), Code::WrongObject, &["ML.ROC_CURVE"]);
+        if model_type == "logistic_reg" {
+            let weights = model.table(ModelTable::Weights).unwrap();
+            let labels = weights.column_by_name("class_label").unwrap().as_string::<i32>();
+            let mut labels: Vec<&str> = labels.iter().flatten().collect();
+            labels.dedup();
+            assert_eq!(labels, ["low", "middle", "top"]);
+        }
+    }
 }
