@@ -286,7 +286,19 @@ fn plain(text: &str) -> String {
     while let Some(rest) = PREFIXES.iter().filter(|prefix| **prefix != "Optimizer rule ").find_map(|prefix| text.strip_prefix(prefix)) {
         text = rest.trim();
     }
-    in_sql_words(&lower_first(&text.split_whitespace().collect::<Vec<_>>().join(" ")))
+    in_sql_words(&lower_first(&without_stand_ins(&text.split_whitespace().collect::<Vec<_>>().join(" "))))
+}
+
+/// Takes the names away under which ML functions stand in a plan: `__weir_ml_0.price` is `price` to its reader.
+fn without_stand_ins(text: &str) -> String {
+    const STAND_IN: &str = "__weir_ml_";
+    let mut parts = text.split(STAND_IN);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        out.push_str(rest.strip_prefix('.').unwrap_or(rest));
+    }
+    out
 }
 
 /// Lower-cases a sentence's first letter; leaves names such as `SUM` and `Utf8` alone.
@@ -322,6 +334,7 @@ mod tests {
 
     #[test]
     fn engine_errors_get_a_code_and_one_plain_line() {
+        check(DataFusionError::Plan("column __weir_ml_12.x and __weir_ml_0.y".into()), Code::InvalidStatement, "column x and y");
         check(
             DataFusionError::Plan("Invalid function 'foo'.\nDid you mean 'floor'?".into()),
             Code::UndefinedFunction,

@@ -237,9 +237,10 @@ pub fn functions(engine: &Engine) -> Vec<(String, String, String)> {
     for name in state.table_functions().keys() {
         rows.insert(name.clone(), (format!("{name}(..)"), "table function, for FROM".into()));
     }
-    let recommend =
-        ("recommend(model, user, k [, exclude_seen])".to_owned(), "the best items of one user; table function, for FROM".to_owned());
-    rows.insert("recommend".into(), recommend); // Registered anew for each statement: it sees the statement's catalog.
+    // Registered anew for each statement, for they see the statement's catalog.
+    for (name, signature, help) in weir_functions::model::SIGNATURES {
+        rows.insert((*name).to_owned(), ((*signature).to_owned(), (*help).to_owned()));
+    }
     for function in weir_functions::FUNCTIONS {
         rows.insert(function.name.to_owned(), (function.signature.to_owned(), function.help.to_owned()));
     }

@@ -139,7 +139,6 @@ fn nested() -> Vec<Case> {
         case(cast("make_array(1, 2)", "ListView(Int64)"), List(item(Int64)), "ARRAY", "[1, 2]"),
         case(cast("make_array(1, 2)", "LargeListView(Int64)"), LargeList(item(Int64)), "ARRAY", "[1, 2]"),
         case(cast("'x'", "RunEndEncoded(\"run_ends\": non-null Int32, \"values\": Utf8)"), Utf8, "VARCHAR", "x"),
-        case(cast("7", "Union(Sparse, 0: (\"a\": Int64))"), Utf8, "VARCHAR", "7"),
     ]
 }
 

@@ -126,6 +126,20 @@ pub trait Recommender: Debug + Send + Sync {
     }
 }
 
+/// Name, signature and help of the functions over models, for SHOW FUNCTIONS.
+pub const SIGNATURES: &[(&str, &str, &str)] = &[
+    ("recommend", "recommend(model, user, k [, exclude_seen [, items]])", "the best items of one user; table function, for FROM"),
+    ("recommend_items", "recommend_items(model, user, k [, exclude_seen])", "the best items of the user of each row, as a list"),
+    ("als_predict", "als_predict(model, user, item)", "the rating that a user would give an item"),
+    ("similar_items", "similar_items(model, item, k)", "the items nearest to an item, by cosine; table function, for FROM"),
+    ("similar_users", "similar_users(model, user, k)", "the users nearest to a user, by cosine; table function, for FROM"),
+    (
+        "explain_recommendation",
+        "explain_recommendation(model, user, item [, k])",
+        "what each of the user's ratings adds to the score of an item; table function, for FROM",
+    ),
+];
+
 /// Table functions with the names under which they are registered.
 pub type TableFunctions = Vec<(&'static str, Arc<dyn TableFunctionImpl>)>;
 
