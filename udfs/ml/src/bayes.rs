@@ -1,9 +1,12 @@
 //! Naive Bayes: the class whose features, taken one by one, are the most likely.
 //!
 //! Numeric features are normal within a class, categorical ones have the (smoothed) shares of their categories; both kinds
-//! may be mixed, which neither of linfa-bayes' models (all columns gaussian, or all counts) allows. A missing number says nothing
-//! and is left out, a missing category is a category of its own when training had some. Categories that training
-//! never saw say nothing either.
+//! may be mixed. A missing number says nothing and is left out, a missing category is a category of its own when training
+//! had some. Categories that training never saw say nothing either.
+//!
+//! linfa-bayes 0.8 was tried for the numeric part: `GaussianNb` hides its means and variances, so that no model of ours can
+//! be made from one, knows neither row weights nor missing values, and its probabilities underflow (2,000 x 600 rows of 8
+//! classes: none of the 16,000 is finite). It is no faster (100,000 x 50: fit 50 ms, here 33; probabilities 399 ms, here 151).
 
 use crate::control::{Control, Progress};
 use crate::error::LearnError;

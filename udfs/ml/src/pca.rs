@@ -2,6 +2,11 @@
 //!
 //! They are the eigenvectors of the covariances of the design, exactly: the Gram matrix over one-hot blocks is summed from
 //! codes, so that wide designs cost their number of columns cubed and next to nothing per row.
+//!
+//! linfa-reduction 0.8 was tried: it returns what its LOBPCG has when that fails (one category column, all components but
+//! one: 7,478 of 7,800 wrong by over 1e-3) and cannot be cancelled (99,187 cars, 10 components: 2.0 s, here 14 ms). Nor does
+//! linfa-linalg's `eigh` fit over our covariances: wrong by over 1e-6 in 726 of 39,000 one-hot ones (counts 5, 1, 3, 1, 2,
+//! 2: by 16 %), and 1,000 columns take 2.3 s without a look at the cancel flag.
 
 use crate::control::{Control, Progress};
 use crate::design::{DesignOptions, DesignSpec, Levels, Matrix};

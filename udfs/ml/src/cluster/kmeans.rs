@@ -1,7 +1,10 @@
 //! k-means: centroids that are the means of the rows nearest to them.
 //!
-//! Own code and not linfa-clustering, which has no row weights, no cancellation, and wants a dense matrix: here a row of
-//! 200 one-hot columns costs as much as its features. Numeric features are standardised; categories are 0/1 columns.
+//! Numeric features are standardised; categories are 0/1 columns, of which a row costs as many as it has features.
+//!
+//! linfa-clustering 0.8 was tried: it ignores row weights, and its seeding cannot be cancelled (100,000 x 50 rows: 1.5 s
+//! for 30 clusters, 14 s for 100). Its rounds cost what ours do on numbers, but 20 times as much on 99,187 cars with
+//! 219 mostly 0/1 columns (8 clusters, one thread: 5.2 s and a dense matrix of 165 MB, here 0.24 s).
 
 use crate::chunks;
 use crate::control::{Control, Progress};
@@ -58,6 +61,9 @@ pub struct Assignment {
 
 /// Keeps the streams of k-means apart from others under the same seed.
 const PURPOSE: u64 = 0x005E_ED0F_C1A5_5E5F;
+
+/// Rows that seeding measures between two looks at the cancel flag.
+const ROWS_PER_LOOK: usize = 4_096;
 
 impl Kmeans {
     /// Fits the model by Lloyd's rounds from k-means++ starts.
@@ -165,9 +171,6 @@ impl Rows<'_> {
         let mut chosen = Vec::with_capacity(n_clusters);
         let mut is_chosen = vec![false; n_rows];
         while chosen.len() < n_clusters {
-            if control.is_cancelled() {
-                return Err(LearnError::Cancelled);
-            }
             let row = draw(&mass, stream).or_else(|| {
                 // All other rows lie on centroids: any of them will do.
                 (0..n_rows).find(|row| !is_chosen[*row] && self.weight(*row) > 0.0)
@@ -177,6 +180,9 @@ impl Rows<'_> {
             chosen.push(self.dense(row));
             let last = Centroids::new(&chosen[chosen.len() - 1..], self.design.n_numeric());
             for row in 0..n_rows {
+                if row.is_multiple_of(ROWS_PER_LOOK) && control.is_cancelled() {
+                    return Err(LearnError::Cancelled);
+                }
                 nearest[row] = nearest[row].min(last.squared_distance(0, self.design.row(row)));
                 mass[row] = self.weight(row) * nearest[row];
             }
