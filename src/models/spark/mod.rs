@@ -24,6 +24,8 @@ mod tree;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod tests;
 
 use self::directory::{Directory, Place};

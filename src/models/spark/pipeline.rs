@@ -52,13 +52,16 @@ enum Kind {
 #[derive(Debug, Default)]
 struct Places {
     kinds: Vec<Kind>,
+    /// How many numbers a row has; `None` for vectors of a query.
+    widths: Vec<Option<usize>>,
     /// What steps have written so far, by folded name.
     written: HashMap<String, u32>,
 }
 
 impl Places {
-    fn add(&mut self, kind: Kind) -> u32 {
+    fn add(&mut self, kind: Kind, width: Option<usize>) -> u32 {
         self.kinds.push(kind);
+        self.widths.push(width);
         (self.kinds.len() - 1) as u32
     }
 }
@@ -95,6 +98,27 @@ impl Op {
             Self::OneHot { .. } | Self::Assemble { .. } => Kind::Vectors,
             Self::Affine { .. } | Self::Normalize { .. } | Self::IndexVector { .. } => Kind::Vectors,
             Self::Binarize { .. } => taken,
+        }
+    }
+}
+
+impl Op {
+    /// Whether the output is as wide as the input.
+    fn keeps_width(&self) -> bool {
+        matches!(self, Self::Affine { .. } | Self::IndexVector { .. })
+    }
+
+    /// How many numbers a row of the output has, given those of the inputs; `None` when that is not known.
+    fn width(&self, inputs: &[Option<usize>]) -> Option<usize> {
+        match self {
+            Self::Index { .. } | Self::Impute { .. } | Self::Bucket { .. } => Some(1),
+            Self::OneHot { n_categories, drop_last, keep_invalid } => {
+                Some((*n_categories as usize + usize::from(*keep_invalid)).saturating_sub(usize::from(*drop_last)))
+            }
+            Self::Assemble { .. } => inputs.iter().copied().sum(),
+            Self::Affine { shift, .. } => Some(shift.len()),
+            Self::IndexVector { n_features, .. } => Some(*n_features),
+            Self::Binarize { .. } | Self::Normalize { .. } => inputs.first().copied().flatten(),
         }
     }
 }
@@ -240,12 +264,13 @@ fn number(directory: &str, spec: ModelSpec, specs: Vec<StepSpec>) -> Result<Spar
     spec.offset.iter().for_each(|name| raw(name, Holds::Number, &written));
     let mut places = Places::default();
     for input in &inputs {
-        places.add(kind_of(input.holds));
+        places.add(kind_of(input.holds), (input.holds != Holds::Vector).then_some(1));
     }
     let find = |places: &Places, name: &str, holds: Holds| {
         let raw = || inputs.iter().position(|input| fold(&input.name) == fold(name) && input.holds == holds).map(|place| place as u32);
         places.written.get(&fold(name)).copied().or_else(raw)
     };
+    let n_features = spec.model.n_features();
     let mut steps = Vec::with_capacity(specs.len());
     for step in specs {
         let class = match step.op.holds() {
@@ -258,7 +283,15 @@ fn number(directory: &str, spec: ModelSpec, specs: Vec<StepSpec>) -> Result<Spar
             of_step.push(place.ok_or_else(|| unfit(name, class))?);
         }
         let taken = of_step.first().map_or(Kind::Numbers, |place| places.kinds[*place as usize]);
-        let output = places.add(step.op.gives(taken));
+        let widths: Vec<Option<usize>> = of_step.iter().map(|place| places.widths[*place as usize]).collect();
+        let width = step.op.width(&widths);
+        // Scalers keep the width; and nothing on the way is wider than what the model takes. Files that say otherwise
+        // would ask for any amount of memory.
+        let is_kept = widths.first().copied().flatten().is_none_or(|taken| !step.op.keeps_width() || width == Some(taken));
+        if !is_kept || width.is_some_and(|width| width > n_features) {
+            return Err(unfit(&step.output, &spec.class));
+        }
+        let output = places.add(step.op.gives(taken), width);
         places.written.insert(fold(&step.output), output);
         let column = match step.op {
             Op::Assemble { .. } => step.output,
@@ -271,6 +304,9 @@ fn number(directory: &str, spec: ModelSpec, specs: Vec<StepSpec>) -> Result<Spar
         place.ok_or_else(|| unfit(name, &spec.class))
     };
     let features = of_kind(&spec.features, Holds::Vector)?;
+    if places.widths[features as usize].is_some_and(|width| width != n_features) {
+        return Err(unfit(&spec.features, &spec.class));
+    }
     let offset = spec.offset.as_deref().map(|name| of_kind(name, Holds::Number)).transpose()?;
     Ok(SparkPipeline { inputs, steps, features, features_column: spec.features, offset, class_names: Vec::new(), model: spec.model })
 }

@@ -2,6 +2,7 @@
 //! pipeline reads.
 
 use super::model::Model;
+use super::params::Invalid;
 use super::pipeline::SparkPipeline;
 use super::stage::{Op, Step};
 use crate::error::Result;
@@ -129,10 +130,14 @@ fn written(step: &Step, named: &[Vec<Feature>], steps: &[Step]) -> Vec<Feature> 
         Op::OneHot { n_categories, drop_last, keep_invalid } => {
             let name = first.first().map_or_else(|| step.column.clone(), |(name, _)| name.clone());
             let indexer = steps.iter().find(|other| step.inputs.first() == Some(&other.output));
-            let labels = match indexer.map(|indexer| &indexer.op) {
-                Some(Op::Index { labels, .. }) => labels.names(),
-                _ => &[],
+            let mut labels = match indexer.map(|indexer| &indexer.op) {
+                Some(Op::Index { labels, .. }) => labels.names().to_vec(),
+                _ => Vec::new(),
             };
+            if let Some(Op::Index { invalid: Invalid::Keep, .. }) = indexer.map(|indexer| &indexer.op) {
+                // As Spark names it.
+                labels.push("__unknown".into());
+            }
             let width = (*n_categories as usize + usize::from(*keep_invalid)).saturating_sub(usize::from(*drop_last));
             let category = |place: usize| labels.get(place).cloned().unwrap_or_else(|| place.to_string());
             (0..width).map(|place| (name.clone(), Some(category(place)))).collect()
