@@ -5,7 +5,7 @@ use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::common::HashMap;
 
@@ -19,7 +19,7 @@ pub(super) struct ClassEncoder {
     /// The type of the classes: that of the column without its dictionary.
     data_type: DataType,
     converter: RowConverter,
-    places: HashMap<OwnedRow, u32>,
+    places: HashMap<Box<[u8]>, u32>,
     pub codes: Vec<u32>,
 }
 
@@ -53,20 +53,12 @@ impl ClassEncoder {
             add_numbers(&array, &self.column, first_row, &mut Vec::new())?;
         }
         let rows = self.converter.convert_columns(&[array]).map_err(unread)?;
-        let mut last: Option<(&[u8], u32)> = None;
         for row in &rows {
-            let code = match last {
-                Some((before, code)) if before == row.as_ref() => code,
-                _ => match self.places.get(&row.owned()) {
-                    Some(code) => *code,
-                    None => {
-                        let code = self.places.len() as u32;
-                        self.places.insert(row.owned(), code);
-                        code
-                    }
-                },
-            };
-            last = Some((row.data(), code));
+            let code = self.places.get(row.data()).copied().unwrap_or_else(|| {
+                let code = self.places.len() as u32;
+                self.places.insert(row.data().into(), code);
+                code
+            });
             self.codes.push(code);
         }
         if self.places.len() > CLASSES_MAX {
@@ -86,12 +78,14 @@ impl ClassEncoder {
     /// # Errors
     /// Only internal ones.
     pub fn finish(mut self) -> Result<(ArrayRef, Vec<u32>)> {
-        let mut sorted: Vec<(OwnedRow, u32)> = self.places.into_iter().collect();
-        sorted.sort();
+        // Rows are encoded so that their bytes have the order of the values.
+        let mut sorted: Vec<(Box<[u8]>, u32)> = self.places.into_iter().collect();
+        sorted.sort_unstable();
         let mut ranks = vec![0; sorted.len()];
         sorted.iter().zip(0..).for_each(|((_, place), rank)| ranks[*place as usize] = rank);
         self.codes.iter_mut().for_each(|code| *code = ranks[*code as usize]);
-        let classes = self.converter.convert_rows(sorted.iter().map(|(row, _)| row.row())).map_err(unread)?;
+        let parser = self.converter.parser();
+        let classes = self.converter.convert_rows(sorted.iter().map(|(row, _)| parser.parse(row))).map_err(unread)?;
         let classes = classes.into_iter().next().ok_or_else(|| Error::internal("a label has no column"))?;
         Ok((classes, self.codes))
     }
@@ -103,7 +97,7 @@ pub(super) struct ClassLookup {
     column: String,
     data_type: DataType,
     converter: RowConverter,
-    places: HashMap<OwnedRow, u32>,
+    places: HashMap<Box<[u8]>, u32>,
 }
 
 impl ClassLookup {
@@ -115,7 +109,7 @@ impl ClassLookup {
         let data_type = classes.data_type().clone();
         let converter = RowConverter::new(vec![SortField::new(data_type.clone())]).map_err(unread)?;
         let rows = converter.convert_columns(std::slice::from_ref(classes)).map_err(unread)?;
-        let places = rows.iter().map(|row| row.owned()).zip(0..).collect();
+        let places = rows.iter().map(|row| row.data().into()).zip(0..).collect();
         Ok(Self { column: column.to_owned(), data_type, converter, places })
     }
 
@@ -132,7 +126,7 @@ impl ClassLookup {
         })?;
         let rows = self.converter.convert_columns(&[converted]).map_err(unread)?;
         for (row, key) in rows.iter().enumerate() {
-            match self.places.get(&key.owned()) {
+            match self.places.get(key.data()) {
                 Some(code) => codes.push(*code),
                 None => {
                     let label = array_value_to_string(array, row).map_err(unread)?;

@@ -270,3 +270,21 @@ fn three_classes_have_weights_and_probabilities_each() {
         }
     }
 }
+
+#[test]
+fn a_run_says_how_far_it_is() {
+    let batch = without(&shop(600), &["bought"]);
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut spec = spec(&options("random_forest_regressor", &[("input_label_cols", "price"), ("num_parallel_tree", "4")]), 2).unwrap();
+    let log = Arc::clone(&seen);
+    spec.observer = Arc::new(move |progress| log.lock().unwrap().push(progress));
+    let trained = try_train_with(spec, vec![batch.slice(0, 400), batch.slice(400, 200)], &batch.schema()).unwrap();
+    let seen = seen.lock().unwrap();
+    let mut phases: Vec<&str> = seen.iter().map(|progress| progress.phase.as_str()).collect();
+    phases.dedup();
+    assert_eq!(phases, ["reading", "fitting", "evaluating", "fitting on all rows"]);
+    assert_eq!((seen[0].rows, seen[1].rows), (400, 600));
+    assert!(seen.iter().any(|progress| (progress.iteration, progress.max_iterations) == (4, 4)));
+    let iterations: Vec<u64> = trained.report.iterations.iter().map(|iteration| iteration.iteration).collect();
+    assert_eq!(iterations, [1, 2, 3, 4]);
+}
