@@ -1,7 +1,5 @@
 //! What a search makes as good as it can: a measure of the held-out rows.
 
-use crate::models::evaluation::Evaluation;
-
 /// A measure, and which way is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Objective {
@@ -52,11 +50,6 @@ impl Objective {
     /// Whether it is about lists: then they are evaluated in every trial.
     pub fn is_ranking(self) -> bool {
         !matches!(self.measure, "rmse" | "mae" | "r2")
-    }
-
-    /// The measure's value in an evaluation.
-    pub fn of(self, evaluation: &Evaluation) -> Option<f64> {
-        evaluation.get(self.measure).filter(|value| value.is_finite())
     }
 
     /// Whether `value` is better than `other`; equal is not better.

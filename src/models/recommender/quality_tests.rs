@@ -52,7 +52,7 @@ async fn a_search_finds_a_better_model_on_rows_that_it_never_saw() {
         let options = [
             ("rank", candidates(&["5", "10", "20"])),
             ("regParam", candidates(&["0.05", "0.1", "0.15", "0.2"])),
-            ("bias", ModelOption::Text("static".into())),
+            ("nonnegative", ModelOption::Bool(true)),
             ("seed", ModelOption::Number(seed.into())),
         ];
         let trained = train_on(spec_of(&options), batches.clone()).await.unwrap();
@@ -70,14 +70,14 @@ async fn implicit_lists_beat_popularity_and_a_companion_ranks_better_than_rating
     let Some(liked) = movielens(&format!("{RATINGS} WHERE rating >= 4")).await else { return };
     let Some(all) = movielens(RATINGS).await else { return };
     for seed in ["1", "2", "3"] {
-        let options = [("implicitPrefs", "true"), ("rank", "16"), ("alpha", "10"), ("regParam", "0.05"), ("seed", seed)];
+        let options = [("implicitPrefs", "true"), ("rank", "32"), ("regParam", "0.2"), ("seed", seed)];
         let trained = train_on(spec(&options), liked.clone()).await.unwrap();
         eprintln!("seed {seed}: {:?} in {:.2} s", trained.metrics, trained.train_seconds);
         let (ndcg, popularity) = (trained.metrics["ndcg_at_k"], trained.metrics["popularity_ndcg_at_k"]);
         assert!(ndcg >= 1.4 * popularity, "seed {seed}: ndcg {ndcg}, popularity {popularity}");
     }
     let ndcg = async |ranking: &str| {
-        let options = [("ranking", ranking), ("relevant_rating", "4"), ("rank", "16"), ("alpha", "10")];
+        let options = [("ranking", ranking), ("relevant_rating", "4"), ("rank", "32"), ("regParam", "0.2")];
         let trained = train_on(spec(&options), all.clone()).await.unwrap();
         eprintln!("ranking {ranking}: {:?} in {:.2} s", trained.metrics, trained.train_seconds);
         trained.metrics["ndcg_at_k"]

@@ -482,6 +482,20 @@ async fn sql_reaches_a_model_of_the_catalog() {
     let equal = "count(*) FILTER (WHERE als_predict('movie_recs', u, r['item']) = r['score'])";
     assert_eq!(count(&format!("SELECT {equal} FROM ({lists})")).await, 120);
 
+    // The other functions of a model, with lists as arguments.
+    assert_eq!(count("SELECT count(*) FROM recommend('movie_recs', 3, 10, FALSE, [30, 10, 7])").await, 2);
+    assert_eq!(count("SELECT count(*) FROM recommend_from('movie_recs', [10, 30], [5, 4.5], 6) WHERE movie_id NOT IN (10, 30)").await, 6);
+    assert_eq!(count("SELECT count(*) FROM similar_items('movie_recs', 20, 4) WHERE movie_id <> 20 AND score <= 1").await, 4);
+    assert_eq!(count("SELECT count(user_id) FROM similar_users('movie_recs', 3, 4)").await, 4);
+    assert_eq!(count("SELECT count(*) FROM explain_recommendation('movie_recs', 3, 80, 5) WHERE share > 0").await, 5);
+    assert_eq!(count("SELECT cardinality(recommend_items('movie_recs', 3, 10, TRUE, [80, 130]))").await, 2);
+    for sql in [
+        "SELECT * FROM ratings r, similar_items('movie_recs', r.movie_id, 2)",
+        "SELECT * FROM recommend_from('movie_recs', [1], [1, 2], 5)",
+    ] {
+        assert!(context.sql(sql).await.is_err(), "{sql}");
+    }
+
     let error = context.sql("SELECT * FROM recommend('movie_rec', 3, 5)").await.unwrap_err();
     let datafusion::error::DataFusionError::External(inner) = error.find_root() else { panic!("{error}") };
     assert_eq!(inner.downcast_ref::<Error>().map(|error| error.code), Some(Code::UndefinedObject));
