@@ -10,7 +10,7 @@ For each case `OUTPUT/<name>/` gets:
                 a row that Spark leaves out (handleInvalid 'skip') has NULL for all of them
     case.json   what spark_compare.py has to know
 
-TEST_DATA is the directory with telco-churn, used-cars and ml-latest-small. Needs pyspark (requirements-spark.txt) and Java 17.
+TEST_DATA is the directory with telco-churn, used-cars and ml-latest-small. Needs pyspark and Java 17.
 """
 
 import argparse

@@ -47,3 +47,25 @@ async fn what_we_write_is_read_by_duckdb() {
 async fn managed_tables_are_read_by_delta_rs() {
     run("deltalake_compare.py", &["types", "partitions", "checkpoint"]).await;
 }
+
+/// Of the cases of `spark_save.py`, one of each kind of model; all of them take Spark some minutes.
+const SPARK_CASES: [&str; 5] = ["telco_forest", "telco_logistic", "telco_boosted", "cars_poisson", "recommender"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_saved_by_spark_predict_as_in_spark() {
+    let server = Server::start();
+    let saved = server.data().join("spark").to_string_lossy().into_owned();
+    let data = test_data_root().canonicalize().unwrap().to_string_lossy().into_owned();
+    let only = || std::iter::once("--only").chain(SPARK_CASES).map(str::to_owned);
+    let arguments: Vec<String> = [saved.clone(), data].into_iter().chain(only()).collect();
+    let output = tokio::task::spawn_blocking(move || run_python("tests/clients/spark_save.py", &arguments)).await.unwrap();
+    succeeded(&output);
+    let uri = format!("grpc://{}", server.address());
+    let arguments = [uri, saved, "--server-directory".to_owned(), "/data/spark".to_owned()];
+    let output = tokio::task::spawn_blocking(move || run_python("tests/clients/spark_compare.py", &arguments)).await.unwrap();
+    let text = succeeded(&output);
+    // A case may save more than one model.
+    let n_models = text.lines().filter(|line| line.starts_with("ok ")).count();
+    assert!(n_models >= SPARK_CASES.len(), "{text}");
+    print!("{text}");
+}
