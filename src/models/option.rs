@@ -106,6 +106,7 @@ impl<'a> Reader<'a> {
     pub fn given(&self, name: &'static str) -> Option<(&'a str, &'a ModelOption)> {
         self.given.get(name).copied()
     }
+    /// The error for a value that an option cannot have; `expected` is what it must be.
     pub fn wrong(&self, name: &str, value: &str, expected: &str) -> Error {
         let key = self.given.get(name).map_or(name, |(key, _)| *key);
         Error::new(Code::InvalidParameter, format!("option \"{key}\" of model \"{}\" is {value}, it must be {expected}", self.model))
@@ -123,6 +124,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A column's name, as written.
     pub fn column(&self, name: &'static str) -> Result<Option<String>> {
         match self.text(name)? {
             Some(column) if column.trim().is_empty() => Err(self.wrong(name, "empty", "the name of a column of the training query")),
@@ -130,6 +132,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// One of some words, without regard to case.
     pub fn choice(&self, name: &'static str, choices: &[&'static str]) -> Result<Option<&'static str>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match choices.iter().find(|choice| choice.eq_ignore_ascii_case(text.trim())) {
@@ -144,6 +147,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// TRUE or FALSE.
     pub fn flag(&self, name: &'static str) -> Result<Option<bool>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match text.trim().to_lowercase().as_str() {
@@ -153,6 +157,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A whole number in a range.
     pub fn integer(&self, name: &'static str, range: std::ops::RangeInclusive<i64>) -> Result<Option<i64>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match text.trim().parse::<i64>() {
@@ -161,6 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A number from `from` to `to`, both included.
     pub fn number(&self, name: &'static str, from: f64, to: f64) -> Result<Option<f64>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match text.trim().parse::<f64>() {

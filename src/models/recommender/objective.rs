@@ -43,6 +43,7 @@ impl Objective {
         Some(Self { measure, lower_is_better: matches!(*measure, "rmse" | "mae") })
     }
 
+    /// As it is written in SQL.
     pub fn name(self) -> &'static str {
         self.measure
     }

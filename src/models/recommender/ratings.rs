@@ -122,10 +122,12 @@ impl Ratings {
         }
     }
 
+    /// The number of rows added.
     pub fn n_rows(&self) -> usize {
         self.values.len()
     }
 
+    /// Adds a batch; `memory` grows with it.
     pub fn add(&mut self, batch: &RecordBatch, memory: &mut TrainingMemory) -> Result<()> {
         const QUERY: &str = "the training query";
         let per_rating = READ_BYTES + if self.marks.is_none() { 0 } else { SPLIT_READ_BYTES };
@@ -155,6 +157,7 @@ impl Ratings {
         self.n_rows() * per_rating + factors + self.users.bytes() + self.items.bytes()
     }
 
+    /// Ids in order, and the ratings as a matrix: nothing depends on the order of rows any more.
     pub fn finish(self) -> Result<Data, RunError> {
         let Self { rating_column, users, items, mut user_codes, mut item_codes, values, marks, .. } = self;
         let (users, user_places) = users.finish()?;

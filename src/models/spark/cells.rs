@@ -28,6 +28,7 @@ impl Table {
         })
     }
 
+    /// Whether there is a column of this name.
     pub fn has(&self, name: &str) -> bool {
         self.rows.column_by_name(name).is_some()
     }

@@ -48,6 +48,7 @@ impl Numbers {
         Self { values, nulls, kind: NumberKind::Double }
     }
 
+    /// Whether the row has no value.
     pub fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
@@ -65,6 +66,7 @@ impl Numbers {
 }
 
 impl Vectors {
+    /// Whether the row has no value.
     pub fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }

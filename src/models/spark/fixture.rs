@@ -28,6 +28,7 @@ impl Place {
         Self { directory, storage }
     }
 
+    /// A path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -54,6 +55,7 @@ impl Place {
         self.write(&format!("{at}/part-00000-1.snappy.parquet"), &bytes);
     }
 
+    /// Writes a file, with the directories above it.
     pub fn write(&self, at: &str, bytes: &[u8]) {
         let path = self.path(at);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -76,6 +78,7 @@ impl Place {
         self.table(&format!("{at}/data"), vec![("labelsArray", nested(text_list(labels)))]);
     }
 
+    /// Writes a VectorAssembler.
     pub fn assembler(&self, at: &str, inputs: &[&str], output: &str, invalid: &str) {
         let params = json!({ "inputCols": inputs, "outputCol": output, "handleInvalid": invalid });
         self.metadata(at, "feature.VectorAssembler", params, json!({}));

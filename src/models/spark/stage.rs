@@ -99,6 +99,7 @@ impl From<Labels> for Vec<String> {
 }
 
 impl Labels {
+    /// The labels, by index.
     pub fn names(&self) -> &[String] {
         &self.names
     }

@@ -141,10 +141,12 @@ impl Trees {
         Ok(Node { feature: feature | CATEGORIES, right: 0, payload })
     }
 
+    /// The number of trees.
     pub fn n_trees(&self) -> usize {
         self.roots.len()
     }
 
+    /// The number of features.
     pub fn n_features(&self) -> usize {
         self.n_features
     }

@@ -130,6 +130,11 @@ pub trait Recommender: Debug + Send + Sync {
 pub const SIGNATURES: &[(&str, &str, &str)] = &[
     ("recommend", "recommend(model, user, k [, exclude_seen [, items]])", "the best items of one user; table function, for FROM"),
     ("recommend_items", "recommend_items(model, user, k [, exclude_seen])", "the best items of the user of each row, as a list"),
+    (
+        "recommend_from",
+        "recommend_from(model, items, ratings, k [, ..])",
+        "the best items for somebody who gave these items these ratings; table function, for FROM",
+    ),
     ("als_predict", "als_predict(model, user, item)", "the rating that a user would give an item"),
     ("similar_items", "similar_items(model, item, k)", "the items nearest to an item, by cosine; table function, for FROM"),
     ("similar_users", "similar_users(model, user, k)", "the users nearest to a user, by cosine; table function, for FROM"),

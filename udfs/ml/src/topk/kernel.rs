@@ -194,6 +194,7 @@ mod x86 {
     use super::{LANES, Lanes, Tile};
     use std::arch::x86_64::*;
 
+    /// The tile's scores, sixteen items at a time.
     #[target_feature(enable = "avx512f")]
     pub fn score_avx512<const USERS: usize>(
         block: &[Lanes],
@@ -284,16 +285,19 @@ mod x86 {
         tile.hits = hits;
     }
 
+    /// The score of one item of a block, with the bits that the vector kernels give it.
     #[target_feature(enable = "fma")]
     pub fn score_lane(block: &[Lanes], lane: usize, bias: f32, user: &[f32]) -> f32 {
         block.iter().zip(user).fold(bias, |sum, (row, user)| row.0[lane].mul_add(*user, sum))
     }
 
+    /// How many scores lie above one, and how many equal it.
     #[target_feature(enable = "avx512f")]
     pub fn count_avx512(scores: &[f32], score: f32) -> (usize, usize) {
         super::count(scores, score)
     }
 
+    /// How many scores lie above one, and how many equal it.
     #[target_feature(enable = "avx2")]
     pub fn count_avx2(scores: &[f32], score: f32) -> (usize, usize) {
         super::count(scores, score)

@@ -9,8 +9,9 @@ use super::aligned::LANE;
 use super::stride_of;
 use super::vector::{Registers, Vector};
 
-/// What becomes of the sums.
+/// What becomes of the sums: they are added to what was there.
 pub const ADD: u8 = 0;
+/// They are taken off what was there.
 pub const SUBTRACT: u8 = 1;
 /// They replace what was there.
 pub const WRITE: u8 = 2;

@@ -168,6 +168,7 @@ pub fn stride_of(rank: usize) -> usize {
 /// The table of kernels compiled for one vector type and its instructions.
 macro_rules! kernels {
     ($vector:ty $(, $feature:literal)?) => {
+        /// The kernels of these instructions.
         pub static KERNELS: super::Kernels = super::Kernels { gather, gram, right, cholesky, restrict, outside, symmetric, twice };
 
         $(#[target_feature(enable = $feature)])?
