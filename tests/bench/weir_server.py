@@ -14,12 +14,13 @@ READY = "weir listens on "
 class Server:
     """Use it with `with`; the server and its directory go at the end."""
 
-    def __init__(self, binary):
-        self.binary = os.path.abspath(binary)
+    def __init__(self, binary, arguments=()):
+        self.binary, self.arguments = os.path.abspath(binary), list(arguments)
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="weir-bench-")
         command = [self.binary, "serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir", os.path.join(self.directory.name, "server")]
+        command += self.arguments
         self.log_path = os.path.join(self.directory.name, "log")
         self.log = open(self.log_path, "w", encoding="utf-8")
         self.process = subprocess.Popen(
