@@ -44,12 +44,12 @@ impl Search {
     pub fn read(reader: &Reader<'_>, searchable: &[Searchable]) -> Result<Option<Self>> {
         let (mut names, mut dimensions) = (Vec::new(), Vec::new());
         for option in searchable {
-            if let Some((_, ModelOption::Call(call, arguments))) = reader.given(option.name) {
-                if let Some(candidates) = candidates(reader, option, call, arguments)? {
-                    names.push(option.name);
-                    let default = Some(option.default);
-                    dimensions.push(Dimension { candidates, default });
-                }
+            if let Some((_, ModelOption::Call(call, arguments))) = reader.given(option.name)
+                && let Some(candidates) = candidates(reader, option, call, arguments)?
+            {
+                names.push(option.name);
+                let default = Some(option.default);
+                dimensions.push(Dimension { candidates, default });
             }
         }
         let num_trials = reader.integer("num_trials", 1..=TRIALS_MAX as i64)?.map(|number| number as usize);

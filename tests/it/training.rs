@@ -3,6 +3,7 @@
 use crate::harness::{Client, Server};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use weir::telemetry::task;
 
 /// Enough work for the tests to look at it: many iterations over few ratings.
 const LONG_TRAINING: &str = "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'als', rank = 64, max_iterations = 1000, data_split_method = 'no_split') \
@@ -55,7 +56,7 @@ fn versions_on_disk(server: &Server) -> usize {
 async fn a_run_is_seen_while_it_trains_and_cancelled_without_a_trace() {
     let server = server_with_ratings().await;
     let (mut trainer, mut watcher) = (server.client().await, server.client().await);
-    let training = tokio::spawn(async move { trainer.rows(LONG_TRAINING).await });
+    let training = task::spawn("trainer", async move { trainer.rows(LONG_TRAINING).await });
     let query = fitting(&mut watcher).await;
     // Other statements are answered meanwhile.
     for _ in 0..50 {
@@ -80,7 +81,7 @@ async fn a_killed_training_leaves_the_version_before_it() {
     let before = server.sql("SELECT * FROM recommend('m', 7, 5)").await;
     assert_eq!(before.len(), 5);
     let (mut trainer, mut watcher) = (server.client().await, server.client().await);
-    let training = tokio::spawn(async move { trainer.rows(LONG_TRAINING).await });
+    let training = task::spawn("trainer", async move { trainer.rows(LONG_TRAINING).await });
     fitting(&mut watcher).await;
     let mut server = server;
     server.kill();

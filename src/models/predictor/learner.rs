@@ -471,10 +471,9 @@ impl Values<'_, '_> {
         if self.reader.choice("distance_type", &["euclidean", "cosine"])? == Some("cosine") {
             return Err(self.not_supported("distance_type 'cosine'", "Use 'euclidean'; on rows scaled to length 1 it orders alike."));
         }
-        match self.reader.choice("kmeans_init_method", &["random", "kmeans++", "k-means||", "custom"])? {
-            Some("custom") => return Err(self.not_supported("kmeans_init_method 'custom'", "Use 'kmeans++'.")),
-            // k-means++ is a better random.
-            _ => {}
+        // k-means++ is a better random.
+        if self.reader.choice("kmeans_init_method", &["random", "kmeans++", "k-means||", "custom"])? == Some("custom") {
+            return Err(self.not_supported("kmeans_init_method 'custom'", "Use 'kmeans++'."));
         }
         let defaults = Kmeans::default();
         let params = Kmeans {

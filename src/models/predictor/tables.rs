@@ -45,7 +45,9 @@ pub(super) fn logistic_weights(features: &[Feature], class_names: &[String], mod
     let terms: Vec<Option<Term>> = std::iter::once(None).chain(model.design.terms().into_iter().map(Some)).collect();
     let names = names(features, terms.into_iter());
     let errors = model.fit.standard_errors.as_ref();
-    let mut lines: Vec<(&str, (&str, Option<&str>), f64, Option<f64>)> = Vec::new();
+    /// Label of the class, name of the term with its category, weight, standard error.
+    type Line<'a> = (&'a str, (&'a str, Option<&'a str>), f64, Option<f64>);
+    let mut lines: Vec<Line<'_>> = Vec::new();
     for (score, intercept) in model.intercepts.iter().enumerate() {
         // The one score of two classes is that of the second.
         let class = model.classes[if model.intercepts.len() == 1 { 1 } else { score }] as usize;

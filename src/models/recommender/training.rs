@@ -174,7 +174,7 @@ impl Run {
             return Ok(Kept { fitted, held_out, rows_train, trained_on: Some(split.train), trials, options });
         }
         drop(split);
-        let refit = FitOptions { max_iterations: options.max_iterations.min(REFIT_ITERATIONS_MAX), ..options.clone() };
+        let refit = FitOptions { max_iterations: options.max_iterations.min(REFIT_ITERATIONS_MAX), ..options };
         let Fitted { primary, companion, mut iterations } = fitted;
         let start = Start { primary: primary.als, companion: companion.map(|companion| companion.als) };
         let mut fitted = self.fit("fitting on all rows", ratings, &refit, self.options.has_companion(), Some(start), None)?;

@@ -65,8 +65,8 @@ fn side(table: &Table, column: &str, before: &[Part]) -> Result<ImportedSide> {
     }
     let folded = column.to_lowercase();
     let is_indexer = |step: &&StepSpec| step.output.to_lowercase() == folded && matches!(step.op, Op::Index { .. });
-    let steps = before.iter().flat_map(|part| if let Part::Steps(steps) = part { steps.as_slice() } else { &[] });
-    let (column, ids) = match steps.filter(is_indexer).next_back() {
+    let mut steps = before.iter().flat_map(|part| if let Part::Steps(steps) = part { steps.as_slice() } else { &[] });
+    let (column, ids) = match steps.rfind(is_indexer) {
         Some(StepSpec { op: Op::Index { labels, .. }, inputs, .. }) => {
             (inputs.first().map_or(column, String::as_str), words(&ids, labels.names()).ok_or_else(|| table.wrong("An id is no label."))?)
         }

@@ -6,6 +6,9 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Ar
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int32Type};
 
+/// A feature, and the index of each of its values.
+pub(super) type CategoryMap = (usize, Vec<(f64, f64)>);
+
 /// A matrix of Spark, row by row here.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Dense {
@@ -98,7 +101,7 @@ impl Table {
     }
 
     /// The categories of features, by feature, in the only row: a map from the feature to a map from values to indices.
-    pub fn category_maps(&self, name: &str) -> Result<Vec<(usize, Vec<(f64, f64)>)>> {
+    pub fn category_maps(&self, name: &str) -> Result<Vec<CategoryMap>> {
         self.one_row()?;
         category_maps(self.column(name)?).ok_or_else(|| self.not(name, "a map of maps of numbers"))
     }
@@ -207,7 +210,7 @@ fn matrix(parts: &StructArray, row: usize) -> Option<Dense> {
     Some(Dense { n_rows, n_columns, values: dense })
 }
 
-fn category_maps(column: &ArrayRef) -> Option<Vec<(usize, Vec<(f64, f64)>)>> {
+fn category_maps(column: &ArrayRef) -> Option<Vec<CategoryMap>> {
     let features: &MapArray = column.as_map_opt()?;
     if features.is_null(0) {
         return None;

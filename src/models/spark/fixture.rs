@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Writes a stage to a directory.
+pub(super) type Write<'a> = &'a dyn Fn(&Place, &str);
+
 /// A warehouse to put saved models into.
 pub(super) struct Place {
     directory: tempfile::TempDir,
@@ -63,7 +66,7 @@ impl Place {
     }
 
     /// Writes a pipeline; each stage writes itself to the directory it is given.
-    pub fn pipeline(&self, at: &str, stages: &[&dyn Fn(&Self, &str)]) {
+    pub fn pipeline(&self, at: &str, stages: &[Write<'_>]) {
         let uids: Vec<String> = (0..stages.len()).map(|stage| format!("stage{stage}")).collect();
         self.metadata(at, "PipelineModel", json!({ "stageUids": uids }), json!({}));
         for (number, (stage, uid)) in stages.iter().zip(&uids).enumerate() {

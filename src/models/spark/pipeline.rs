@@ -169,8 +169,8 @@ fn labels_of(op: &Op) -> Option<Vec<String>> {
 
 fn task_of(spec: &ModelSpec, before: &[Part], after: &[Part]) -> Task {
     let is_label = |step: &&StepSpec| fold(&step.output) == fold(&spec.label) && matches!(step.op, Op::Index { .. });
-    let steps = before.iter().flat_map(|part| if let Part::Steps(steps) = part { steps.as_slice() } else { &[] });
-    let indexer = steps.filter(is_label).next_back();
+    let mut steps = before.iter().flat_map(|part| if let Part::Steps(steps) = part { steps.as_slice() } else { &[] });
+    let indexer = steps.rfind(is_label);
     let label = indexer.and_then(|step| step.inputs.first()).unwrap_or(&spec.label).clone();
     match spec.goal {
         Goal::Number => Task::Regression { label: spec.label.clone() },

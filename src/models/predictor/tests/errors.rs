@@ -124,7 +124,10 @@ fn evaluations_of_rows_that_do_not_fit() {
     let shop = shop(300);
     let trained = trained("logistic_reg", &[("input_label_cols", "bought")], &without(&shop, &["price"]));
     let model = predictor(&trained);
-    let evaluate = |batch: RecordBatch| run(model.evaluate(&batch.schema(), stream::iter([Ok(batch.clone())]).boxed()));
+    let evaluate = |batch: RecordBatch| {
+        let schema = batch.schema();
+        run(model.evaluate(&schema, stream::iter([Ok(batch)]).boxed()))
+    };
     check_error(evaluate(without(&shop, &["bought"])), Code::UndefinedColumn, &["no column \"bought\""]);
     let maybe = table(vec![
         ("size", floats([1.0])),

@@ -142,8 +142,11 @@ fn permuted(batch: &RecordBatch) -> RecordBatch {
     take_record_batch(batch, &UInt32Array::from(order)).unwrap()
 }
 
+/// Options of a model, by name.
+type Options = Vec<(&'static str, &'static str)>;
+
 /// Every model type with small options, and what it learns from the shop.
-fn every_type() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, RecordBatch)> {
+fn every_type() -> Vec<(&'static str, Options, RecordBatch)> {
     let prices = without(&shop(1500), &["bought"]);
     let purchases = without(&shop(1500), &["price"]);
     let plain = without(&prices, &["price"]);

@@ -29,7 +29,9 @@ fn telco_churn() {
     let Some(batch) = telco("*") else { return };
     assert_eq!(batch.num_rows(), 7043);
     let churn = ("input_label_cols", "Churn");
-    let cases: Vec<(&str, Vec<(&str, &str)>, f64)> = vec![
+    /// Model type, options, the least AUC.
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, f64);
+    let cases: Vec<Case<'_>> = vec![
         ("logistic_reg", vec![churn], 0.84),
         ("random_forest_classifier", vec![churn, ("max_tree_depth", "8")], 0.84),
         ("boosted_tree_classifier", vec![churn, ("max_tree_depth", "3")], 0.84),
