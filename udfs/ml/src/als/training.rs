@@ -36,14 +36,19 @@ pub fn train_from(ratings: &Csr, params: &AlsParams, control: &Control<'_>, star
     if ratings.n_ratings() == 0 {
         return Err(AlsError::Empty);
     }
-    let by_item = ratings.transpose();
+    // Neither needs the other.
+    let (by_item, model) = std::thread::scope(|scope| {
+        let by_item = scope.spawn(|| ratings.transpose());
+        let model = first_model(ratings, params, start);
+        (by_item.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), model)
+    });
     let mut training = Training {
         params,
         isa: Isa::detect(),
         control,
         users: Rows::new(Side::User, ratings),
         items: Rows::new(Side::Item, &by_item),
-        model: first_model(ratings, params, start)?,
+        model: model?,
     };
     let biases = match params.bias {
         Bias::None => None,
