@@ -166,6 +166,12 @@ AS SELECT user_id, movie_id, rating FROM clean_ratings;";
     assert!(model.or_replace && model.name == name("movie_recs"));
     assert_eq!(model.query.unwrap().text, "SELECT user_id, movie_id, rating FROM clean_ratings");
     assert_eq!(one("DROP MODEL IF EXISTS db.m"), Statement::DropModel { name: name("db.m"), if_exists: true });
+    let version = AlterModel::SetDefaultVersion(3);
+    assert_eq!(one("ALTER MODEL db.m SET DEFAULT VERSION 3"), Statement::AlterModel { name: name("db.m"), action: version });
+    assert_eq!(one("ALTER MODEL m RENAME TO n"), Statement::AlterModel { name: name("m"), action: AlterModel::Rename(name("n")) });
+    for sql in ["EXPORT MODEL m TO '/data/m'", "EXPORT MODEL m OPTIONS (URI = '/data/m')"] {
+        assert_eq!(one(sql), Statement::ExportModel { name: name("m"), target: "/data/m".into() }, "{sql}");
+    }
 }
 
 #[test]

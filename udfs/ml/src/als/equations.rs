@@ -72,7 +72,7 @@ impl Gram {
         for part_places in places.chunks(16 * chunk) {
             for (place, places) in part_places.chunks(chunk).enumerate() {
                 isa.gather(&rows, places, &[], None, &mut panel);
-                isa.gram(&panel, places.len(), rank, place == 0, &mut part);
+                isa.gram(&panel, places.len(), rank, place == 0, None, &mut part);
             }
             for (sum, entry) in sums.iter_mut().zip(part.iter()) {
                 *sum += f64::from(*entry);
@@ -145,16 +145,13 @@ impl Equations {
     ///
     /// Returns false, with unfinished sums, when `go_on` did.
     pub fn build(&mut self, others: &Others<'_>, row: &RowRatings<'_>, go_on: impl Fn() -> bool) -> bool {
-        if let Some(gram) = others.gram {
-            self.matrix.copy_from_slice(&gram.matrix);
-        }
         self.clear();
         for start in (0..row.neighbours.len()).step_by(self.chunk) {
             if !go_on() {
                 return false;
             }
             let n = self.add_chunk(others, row, start, 0);
-            self.isa.gram(&self.panel, n, self.rank, start == 0 && others.gram.is_none(), &mut self.matrix);
+            self.isa.gram(&self.panel, n, self.rank, start == 0, others.gram.map(Gram::matrix), &mut self.matrix);
         }
         let lambda = self.lambda(row);
         for place in 0..self.rank {

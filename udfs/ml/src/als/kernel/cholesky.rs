@@ -60,7 +60,7 @@ pub unsafe fn cholesky<V: Vector>(matrix: &mut [f32], rank: usize, right: &mut [
         for (row, scale) in done.scales.iter().enumerate() {
             *matrix.add((start + row) * stride + start + row) = *scale;
         }
-        gram::update::<V, { gram::SUBTRACT }>(matrix.add(start * stride), stride, BLOCK, start + BLOCK, rank, matrix);
+        gram::update::<V, { gram::SUBTRACT }>(matrix.add(start * stride), stride, BLOCK, start + BLOCK, rank, matrix, matrix);
     }
     x[..stride].fill(0.0);
     substitute::<V>(matrix, stride, n_rows, right, x.as_mut_ptr());

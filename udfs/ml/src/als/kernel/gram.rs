@@ -16,21 +16,22 @@ pub const SUBTRACT: u8 = 1;
 /// They replace what was there.
 pub const WRITE: u8 = 2;
 
-/// `matrix = panelᵀ·panel` over `depth` rows of the panel when `is_first`, else `+=`.
+/// `matrix = base + panelᵀ·panel` over `depth` rows of the panel when `is_first`, else `+=`. Without a base it begins with 0.
 ///
 /// # Safety
 /// The machine has the instructions of `V`; the panel has `depth` rows and the matrix `stride` rows of whole lanes.
 #[inline(always)]
-pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, is_first: bool, matrix: &mut [f32]) {
+pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, is_first: bool, base: Option<&[f32]>, matrix: &mut [f32]) {
     let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
-    if is_first {
-        update::<V, WRITE>(panel, stride, depth, 0, rank, matrix);
-    } else {
-        update::<V, ADD>(panel, stride, depth, 0, rank, matrix);
+    match base {
+        Some(base) if is_first => update::<V, ADD>(panel, stride, depth, 0, rank, base.as_ptr(), matrix),
+        None if is_first => update::<V, WRITE>(panel, stride, depth, 0, rank, matrix, matrix),
+        _ => update::<V, ADD>(panel, stride, depth, 0, rank, matrix, matrix),
     }
 }
 
-/// Adds (subtracts, writes) the outer products of `depth` rows to the matrix rows from `first_row`, a multiple of 8.
+/// Adds (subtracts) the outer products of `depth` rows to those of the base, or writes them, into the matrix rows from
+/// `first_row`, a multiple of 8. The base may be the matrix.
 ///
 /// # Safety
 /// As [`gram`]; the panel and those matrix rows do not overlap.
@@ -41,6 +42,7 @@ pub unsafe fn update<V: Vector, const THEN: u8>(
     depth: usize,
     first_row: usize,
     rank: usize,
+    base: *const f32,
     matrix: *mut f32,
 ) {
     let n_lanes = stride / LANE;
@@ -51,22 +53,22 @@ pub unsafe fn update<V: Vector, const THEN: u8>(
             Registers::Many => {
                 if n_lanes - lane == 1 && row.is_multiple_of(LANE) && row + 8 < rank {
                     // 8 accumulators would wait for each other.
-                    tile::<V, 16, 1, THEN>(panel, stride, depth, row, lane, matrix);
+                    tile::<V, 16, 1, THEN>(panel, stride, depth, row, lane, base, matrix);
                     row += 16;
                     continue;
                 }
                 while lane < n_lanes {
                     match n_lanes - lane {
                         1 => {
-                            tile::<V, 8, 1, THEN>(panel, stride, depth, row, lane, matrix);
+                            tile::<V, 8, 1, THEN>(panel, stride, depth, row, lane, base, matrix);
                             lane += 1;
                         }
                         2 | 4 => {
-                            tile::<V, 8, 2, THEN>(panel, stride, depth, row, lane, matrix);
+                            tile::<V, 8, 2, THEN>(panel, stride, depth, row, lane, base, matrix);
                             lane += 2;
                         }
                         _ => {
-                            tile::<V, 8, 3, THEN>(panel, stride, depth, row, lane, matrix);
+                            tile::<V, 8, 3, THEN>(panel, stride, depth, row, lane, base, matrix);
                             lane += 3;
                         }
                     }
@@ -74,14 +76,14 @@ pub unsafe fn update<V: Vector, const THEN: u8>(
             }
             Registers::Some => {
                 for lane in lane..n_lanes {
-                    tile::<V, 4, 1, THEN>(panel, stride, depth, row, lane, matrix);
-                    tile::<V, 4, 1, THEN>(panel, stride, depth, row + 4, lane, matrix);
+                    tile::<V, 4, 1, THEN>(panel, stride, depth, row, lane, base, matrix);
+                    tile::<V, 4, 1, THEN>(panel, stride, depth, row + 4, lane, base, matrix);
                 }
             }
             Registers::Few => {
                 for lane in lane..n_lanes {
                     for part in 0..4 {
-                        tile::<V, 2, 1, THEN>(panel, stride, depth, row + 2 * part, lane, matrix);
+                        tile::<V, 2, 1, THEN>(panel, stride, depth, row + 2 * part, lane, base, matrix);
                     }
                 }
             }
@@ -98,6 +100,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const LANES: usize, const THEN: u8>
     depth: usize,
     row: usize,
     lane: usize,
+    base: *const f32,
     matrix: *mut f32,
 ) {
     let mut sums = [[V::splat(0.0); LANES]; ROWS];
@@ -119,11 +122,12 @@ unsafe fn tile<V: Vector, const ROWS: usize, const LANES: usize, const THEN: u8>
     }
     for (place, sums) in sums.iter().enumerate() {
         for (part, sum) in sums.iter().enumerate() {
-            let entry = matrix.add((row + place) * stride + (lane + part) * LANE);
+            let offset = (row + place) * stride + (lane + part) * LANE;
+            let (before, entry) = (base.add(offset), matrix.add(offset));
             match THEN {
                 WRITE => sum.store(entry),
-                SUBTRACT => V::load(entry).sub(*sum).store(entry),
-                _ => V::load(entry).add(*sum).store(entry),
+                SUBTRACT => V::load(before).sub(*sum).store(entry),
+                _ => V::load(before).add(*sum).store(entry),
             }
         }
     }

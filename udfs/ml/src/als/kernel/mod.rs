@@ -37,7 +37,7 @@ pub use gather::Rows;
 #[allow(clippy::type_complexity)]
 struct Kernels {
     gather: unsafe fn(&Rows<'_>, &[u32], &[u32], Option<&[f32]>, &mut [f32]),
-    gram: unsafe fn(&[f32], usize, usize, bool, &mut [f32]),
+    gram: unsafe fn(&[f32], usize, usize, bool, Option<&[f32]>, &mut [f32]),
     right: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
     cholesky: unsafe fn(&mut [f32], usize, &mut [f32], &[f32], &mut [f32]) -> bool,
     restrict: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
@@ -101,12 +101,14 @@ impl Isa {
         unsafe { (self.kernels.gather)(rows, neighbours, ahead, weights, panel) }
     }
 
-    /// `matrix = panelᵀ·panel` (upper triangle) over the first `depth` rows of the panel when `is_first`, else `+=`.
-    pub fn gram(self, panel: &[f32], depth: usize, rank: usize, is_first: bool, matrix: &mut [f32]) {
+    /// `matrix = base + panelᵀ·panel` (upper triangle) over the first `depth` rows of the panel when `is_first`, else `+=`.
+    /// Without a base it begins with 0.
+    pub fn gram(self, panel: &[f32], depth: usize, rank: usize, is_first: bool, base: Option<&[f32]>, matrix: &mut [f32]) {
         let stride = stride_of(rank);
         assert!(panel.len() >= depth * stride && matrix.len() >= stride * stride);
+        assert!(base.is_none_or(|base| base.len() >= stride * stride));
         // SAFETY: as above.
-        unsafe { (self.kernels.gram)(panel, depth, rank, is_first, matrix) }
+        unsafe { (self.kernels.gram)(panel, depth, rank, is_first, base, matrix) }
     }
 
     /// `right += panelᵀ·targets`.
@@ -178,9 +180,9 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        unsafe fn gram(panel: &[f32], depth: usize, rank: usize, is_first: bool, matrix: &mut [f32]) {
+        unsafe fn gram(panel: &[f32], depth: usize, rank: usize, is_first: bool, base: Option<&[f32]>, matrix: &mut [f32]) {
             // SAFETY: as above.
-            unsafe { super::gram::gram::<$vector>(panel, depth, rank, is_first, matrix) }
+            unsafe { super::gram::gram::<$vector>(panel, depth, rank, is_first, base, matrix) }
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -30,8 +30,8 @@ fn sums(isa: Isa, rank: usize, weights: Option<&[f32]>, n: usize) -> Sums {
     isa.gather(&Rows { data: &table, rank, with_one: false }, &neighbours, &neighbours[1..], weights, &mut sums.panel);
     // In two parts, the first of which overwrites.
     sums.matrix.fill(if n > 1 { 7.0 } else { 0.0 });
-    isa.gram(&sums.panel, n / 2, rank, true, &mut sums.matrix);
-    isa.gram(&sums.panel[n / 2 * stride..], n - n / 2, rank, false, &mut sums.matrix);
+    isa.gram(&sums.panel, n / 2, rank, true, None, &mut sums.matrix);
+    isa.gram(&sums.panel[n / 2 * stride..], n - n / 2, rank, false, None, &mut sums.matrix);
     isa.right(&sums.panel, rank, &targets, &mut sums.right);
     sums
 }
