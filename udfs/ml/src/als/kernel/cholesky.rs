@@ -51,7 +51,7 @@ pub unsafe fn cholesky<V: Vector>(matrix: &mut [f32], rank: usize, right: &mut [
     let mut is_definite = true;
     for start in (0..n_rows).step_by(BLOCK) {
         if start > 0 {
-            gram::update::<V, { gram::SUBTRACT }>(matrix, stride, start, start..start + BLOCK, matrix, matrix);
+            gram::update::<V, { gram::SUBTRACT }>(matrix, stride, start, start..start + BLOCK, matrix, matrix, || {});
         }
         let limits = &limits[start..start + BLOCK];
         let (width, half) = (V::Register::WIDTH, start % V::Register::WIDTH);

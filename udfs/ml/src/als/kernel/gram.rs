@@ -6,6 +6,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::aligned::LANE;
+use super::gather::Rows;
 use super::stride_of;
 use super::vector::{Floats, Registers, Vector};
 use std::ops::Range;
@@ -17,18 +18,60 @@ pub const SUBTRACT: u8 = 1;
 /// They replace what was there.
 pub const WRITE: u8 = 2;
 
-/// `matrix = base + panelᵀ·panel` over `depth` rows of the panel when `is_first`, else `+=`. Without a base it begins with 0.
+/// What the sums are added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// A matrix of the same shape.
+    Base(&'a [f32]),
+    /// What the matrix holds.
+    Sums,
+}
+
+/// Rows that are fetched into the caches while others are worked on.
+#[derive(Debug, Clone, Copy)]
+pub struct Ahead<'a> {
+    pub rows: &'a Rows<'a>,
+    pub places: &'a [u32],
+}
+
+impl Ahead<'_> {
+    /// Begins to fetch the first `count` rows, which are then no longer ahead.
+    ///
+    /// # Safety
+    /// The machine has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn fetch<V: Vector>(&mut self, count: usize) {
+        let (now, later) = self.places.split_at(count.min(self.places.len()));
+        for place in now {
+            let address = self.rows.data.as_ptr().wrapping_add(*place as usize * self.rows.rank);
+            for line in 0..self.rows.rank.div_ceil(LANE) {
+                V::prefetch(address.wrapping_add(line * LANE));
+            }
+        }
+        self.places = later;
+    }
+}
+
+/// `matrix = start + panelᵀ·panel` over `depth` rows of the panel, while the rows ahead are fetched: here memory has
+/// nothing else to do.
 ///
 /// # Safety
-/// The machine has the instructions of `V`; the panel has `depth` rows and the matrix `stride` rows of whole lanes.
+/// The machine has the instructions of `V`; the panel has `depth` rows and the matrices `stride` rows of whole lanes.
 #[inline(always)]
-pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, is_first: bool, base: Option<&[f32]>, matrix: &mut [f32]) {
+pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: Start<'_>, mut ahead: Ahead<'_>, matrix: &mut [f32]) {
     let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
-    match base {
-        Some(base) if is_first => update::<V, ADD>(panel, stride, depth, 0..rank, base.as_ptr(), matrix),
-        None if is_first => update::<V, WRITE>(panel, stride, depth, 0..rank, matrix, matrix),
-        _ => update::<V, ADD>(panel, stride, depth, 0..rank, matrix, matrix),
+    // Some at each tile, of which there are twice as many with small registers.
+    let n_tiles = (rank.div_ceil(8) * rank.div_ceil(8) / (4 * V::Register::WIDTH / 8)).max(1);
+    let count = ahead.places.len().div_ceil(n_tiles);
+    let fetch = || ahead.fetch::<V>(count);
+    match start {
+        Start::Base(base) => update::<V, ADD>(panel, stride, depth, 0..rank, base.as_ptr(), matrix, fetch),
+        Start::Zero => update::<V, WRITE>(panel, stride, depth, 0..rank, matrix, matrix, fetch),
+        Start::Sums => update::<V, ADD>(panel, stride, depth, 0..rank, matrix, matrix, fetch),
     }
+    ahead.fetch::<V>(usize::MAX);
     if V::Register::WIDTH < LANE {
         // The tiles left out the lower half of the blocks on the diagonal.
         for block in (0..stride).step_by(LANE) {
@@ -39,7 +82,7 @@ pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, is_first
 }
 
 /// Adds (subtracts) the outer products of `depth` rows to those of the base, or writes them, into the matrix rows
-/// `rows`, whole eights. The base may be the matrix.
+/// `rows`, whole eights. The base may be the matrix. `before_tile` is for what the processor can do beside the sums.
 ///
 /// # Safety
 /// As [`gram`]; the panel and those matrix rows do not overlap.
@@ -51,22 +94,25 @@ pub unsafe fn update<V: Vector, const THEN: u8>(
     rows: Range<usize>,
     base: *const f32,
     matrix: *mut f32,
+    mut before_tile: impl FnMut(),
 ) {
     let width = V::Register::WIDTH;
     if V::REGISTERS == Registers::Some && rows.start == 0 {
-        return triangle::<V, THEN>(panel, stride, depth, rows.end.next_multiple_of(8), base, matrix);
+        return triangle::<V, THEN>(panel, stride, depth, rows.end.next_multiple_of(8), base, matrix, before_tile);
     }
     let mut row = rows.start;
     while row < rows.end {
         // Whole registers, from the one with the diagonal on.
         let mut column = row / width * width;
         if V::REGISTERS == Registers::Many && stride - column == LANE && row.is_multiple_of(LANE) && row + 8 < rows.end {
+            before_tile();
             // 8 accumulators would wait for each other.
             tile::<V::Register, 16, 1, THEN>(panel, stride, depth, row, column, base, matrix);
             row += 16;
             continue;
         }
         while column < stride {
+            before_tile();
             let n_left = (stride - column) / width;
             column += width
                 * match V::REGISTERS {
@@ -109,11 +155,13 @@ unsafe fn triangle<V: Vector, const THEN: u8>(
     n_rows: usize,
     base: *const f32,
     matrix: *mut f32,
+    mut before_tile: impl FnMut(),
 ) {
     for column in (0..stride).step_by(LANE) {
         let diagonal = (column + 8).min(n_rows);
         let mut row = 0;
         while row < diagonal {
+            before_tile();
             if matches!(diagonal - row, 4 | 8) {
                 tile::<V::Register, 4, 2, THEN>(panel, stride, depth, row, column, base, matrix);
                 row += 4;
