@@ -7,7 +7,7 @@
 //!   …                                                           b += Σ target·y
 //! ```
 
-use super::kernel::{self, Aligned, Isa};
+use super::kernel::{self, Ahead, Aligned, Isa, Start, Weighted};
 use super::{AlsParams, Factors, Feedback, Solver, dot};
 
 /// Bytes of the panel: with a tile's sums it stays in the first-level cache.
@@ -150,8 +150,16 @@ impl Equations {
             if !go_on() {
                 return false;
             }
-            let n = self.add_chunk(others, row, start, 0);
-            self.isa.gram(&self.panel, n, self.rank, start == 0, others.gram.map(Gram::matrix), &mut self.matrix);
+            let n = self.add_chunk(others, row, start, 0, None);
+            let next = &row.neighbours[start + n..];
+            let next = if next.is_empty() { row.next } else { next };
+            let ahead = Ahead { rows: &others.rows, places: &next[..next.len().min(self.chunk)] };
+            let before = match others.gram {
+                _ if start > 0 => Start::Sums,
+                Some(gram) => Start::Base(gram.matrix()),
+                None => Start::Zero,
+            };
+            self.isa.gram_fetching(&self.panel, n, self.rank, before, ahead, &mut self.matrix);
         }
         let lambda = self.lambda(row);
         for place in 0..self.rank {
@@ -174,7 +182,8 @@ impl Equations {
             if !go_on() {
                 return false;
             }
-            self.add_chunk(others, row, start, start);
+            let ahead = row.neighbours.get(start + self.prefetch..).unwrap_or(&[]);
+            self.add_chunk(others, row, start, start, Some(ahead));
         }
         true
     }
@@ -190,7 +199,8 @@ impl Equations {
     }
 
     /// Gathers the ratings from `start` to row `panel_start` of the panel and adds them to the right side; how many it were.
-    fn add_chunk(&mut self, others: &Others<'_>, row: &RowRatings<'_>, start: usize, panel_start: usize) -> usize {
+    /// Meanwhile the factors of the neighbours `ahead` are fetched, unless that was done before.
+    fn add_chunk(&mut self, others: &Others<'_>, row: &RowRatings<'_>, start: usize, panel_start: usize, ahead: Option<&[u32]>) -> usize {
         let end = (start + self.chunk).min(row.neighbours.len());
         let n = end - start;
         let (neighbours, values) = (&row.neighbours[start..end], &row.values[start..end]);
@@ -211,8 +221,12 @@ impl Equations {
             self.energy += f64::from(dot(targets, targets));
         }
         let panel = &mut self.panel[panel_start * self.stride..];
+        let Some(ahead) = ahead else {
+            let ratings = Weighted { neighbours, weights, targets };
+            self.isa.gather_right(&others.rows, &ratings, panel, &mut self.right);
+            return n;
+        };
         // While the last neighbours are copied, those of the next row are fetched.
-        let ahead = row.neighbours.get(start + self.prefetch..).unwrap_or(&[]);
         let n_first = ahead.len().min(n);
         let (first, last) = neighbours.split_at(n_first);
         self.isa.gather(&others.rows, first, ahead, weights.map(|weights| &weights[..n_first]), panel);
@@ -224,14 +238,36 @@ impl Equations {
 
 /// Weights and targets of a chunk of implicit ratings, and the loss of predicting 0 for all of them.
 fn weigh(alpha: f32, values: &[f32], weights: &mut [f32], targets: &mut [f32]) -> f64 {
-    let mut energy = 0f32;
-    for ((weight, target), value) in weights.iter_mut().zip(targets).zip(values) {
-        // What the Gram matrix does not have: A += c1·y yᵀ as the outer product of √c1·y, b += (1 + c1)·y.
-        let confidence = alpha * value.abs();
-        *weight = confidence.sqrt().max(WEIGHT_MIN);
-        let wanted = if *value > 0.0 { 1.0 + confidence } else { 0.0 };
-        *target = wanted / *weight;
-        energy += wanted;
+    let n = values.len();
+    let (values, last_values) = values.as_chunks::<8>();
+    let (weights, last_weights) = weights[..n].as_chunks_mut::<8>();
+    let (targets, last_targets) = targets[..n].as_chunks_mut::<8>();
+    // Eight sums: the additions of eight ratings, and so their roots and divisions, need not wait for each other.
+    let mut energies = [0f32; 8];
+    for ((values, weights), targets) in values.iter().zip(weights).zip(targets) {
+        for place in 0..8 {
+            let (weight, target, wanted) = weigh_one(alpha, values[place]);
+            (weights[place], targets[place]) = (weight, target);
+            energies[place] += wanted;
+        }
     }
-    f64::from(energy)
+    let mut energy: f64 = energies.iter().map(|energy| f64::from(*energy)).sum();
+    for ((value, last_weight), last_target) in last_values.iter().zip(last_weights).zip(last_targets) {
+        let (weight, target, wanted) = weigh_one(alpha, *value);
+        (*last_weight, *last_target) = (weight, target);
+        energy += f64::from(wanted);
+    }
+    energy
+}
+
+/// The weight of a rating, its target over the weight, and the target: what the Gram matrix does not have. A += c1·y yᵀ
+/// is the outer product of √c1·y, b += (1 + c1)·y.
+#[inline(always)]
+fn weigh_one(alpha: f32, value: f32) -> (f32, f32, f32) {
+    let confidence = alpha * value.abs();
+    let root = confidence.sqrt();
+    // Not `max`, which asks for NaN too.
+    let weight = if root > WEIGHT_MIN { root } else { WEIGHT_MIN };
+    let wanted = if value > 0.0 { 1.0 + confidence } else { 0.0 };
+    (weight, wanted / weight, wanted)
 }

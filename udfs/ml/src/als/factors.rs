@@ -94,3 +94,18 @@ pub fn dot(left: &[f32], right: &[f32]) -> f32 {
     let halves = [lanes[0] + lanes[4], lanes[1] + lanes[5], lanes[2] + lanes[6], lanes[3] + lanes[7]];
     (halves[0] + halves[2]) + (halves[1] + halves[3]) + rest
 }
+
+/// [`dot`] in f64, for sums whose small terms count; of equally many numbers.
+pub fn dot_f64(left: &[f32], right: &[f32]) -> f64 {
+    debug_assert_eq!(left.len(), right.len());
+    let product = |(left, right): (&f32, &f32)| f64::from(*left) * f64::from(*right);
+    let mut lanes = [0f64; 8];
+    let (left_chunks, right_chunks) = (left.chunks_exact(8), right.chunks_exact(8));
+    let rest: f64 = left_chunks.remainder().iter().zip(right_chunks.remainder()).map(product).sum();
+    for (left, right) in left_chunks.zip(right_chunks) {
+        for (lane, pair) in lanes.iter_mut().zip(left.iter().zip(right)) {
+            *lane += product(pair);
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}

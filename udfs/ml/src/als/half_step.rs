@@ -1,6 +1,7 @@
 //! Half an iteration: all rows of one side from the fixed factors of the other, on several threads.
 
 use super::equations::{Others, PREFETCH_ROWS_MAX, RowRatings};
+use super::factors::dot_f64;
 use super::kernel::Isa;
 use super::row_solver::{Outcome, RowSolver};
 use super::{AlsError, AlsParams, Control, Csr, Factors, Side};
@@ -69,7 +70,7 @@ impl<'a> Rows<'a> {
     pub fn regularisation(&self, params: &AlsParams, factors: &Factors, bias: &[f32]) -> f64 {
         let squares = |row: usize, factors: &[f32]| {
             let bias = bias.get(row).map_or(0.0, |bias| f64::from(*bias));
-            factors.iter().map(|factor| f64::from(*factor) * f64::from(*factor)).sum::<f64>() + bias * bias
+            dot_f64(factors, factors) + bias * bias
         };
         let rows = factors.rows().enumerate().filter(|(row, _)| self.ratings.row_len(*row) > 0);
         params.lambda * rows.map(|(row, factors)| params.scale(self.ratings.row(row).1) * squares(row, factors)).sum::<f64>()

@@ -2,6 +2,7 @@
 
 use super::cholesky::solve_f64;
 use super::equations::{Equations, Others, RowRatings};
+use super::factors::dot_f64;
 use super::gradient::{Gradient, Operator};
 use super::kernel::{Aligned, Isa};
 use super::nonnegative::NonNegative;
@@ -78,7 +79,7 @@ impl RowSolver {
                 if !self.equations.build(others, row, &go_on) {
                     return Outcome::Stopped;
                 }
-                nonnegative.solve(&self.equations, x).then(|| product(&self.equations.right, x))
+                nonnegative.solve(&self.equations, x).then(|| dot_f64(&self.equations.right[..x.len()], x))
             }
             Method::Cholesky => {
                 if !self.equations.build(others, row, &go_on) {
@@ -88,14 +89,14 @@ impl RowSolver {
                     x.copy_from_slice(&self.x[..x.len()]);
                     // The right side has become y of `Uᵀy = b`, and bᵀx = yᵀy.
                     let y = &self.equations.right[..x.len()];
-                    Some(product(y, y))
+                    Some(dot_f64(y, y))
                 } else {
                     // Singular in f32, and used up by trying.
                     if !self.equations.build(others, row, &go_on) {
                         return Outcome::Stopped;
                     }
                     let equations = &self.equations;
-                    solve_f64(&equations.matrix, equations.stride, &equations.right, x).then(|| product(&equations.right, x))
+                    solve_f64(&equations.matrix, equations.stride, &equations.right, x).then(|| dot_f64(&equations.right[..x.len()], x))
                 }
             }
         };
@@ -132,8 +133,4 @@ pub fn pivot_limits(equations: &Equations, limits: &mut [f32]) {
         // A negative diagonal would make the limit negative too.
         *limit = (PIVOT_MIN * equations.matrix[place * equations.stride + place]).max(0.0);
     }
-}
-
-fn product(left: &[f32], right: &[f32]) -> f64 {
-    left.iter().zip(right).map(|(left, right)| f64::from(*left) * f64::from(*right)).sum()
 }

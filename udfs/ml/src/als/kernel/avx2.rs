@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::kernels;
-use super::vector::{Registers, Vector};
+use super::vector::{Floats, Registers, Vector};
 use std::arch::x86_64::*;
 
 kernels!(Pair, "avx2,fma");
@@ -12,8 +12,8 @@ kernels!(Pair, "avx2,fma");
 pub struct Pair(__m256, __m256);
 
 // SAFETY of all blocks: callers of `Vector` promise AVX2, FMA and valid pointers.
-impl Vector for Pair {
-    const REGISTERS: Registers = Registers::Some;
+impl Floats for Pair {
+    const WIDTH: usize = 16;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -22,16 +22,6 @@ impl Vector for Pair {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
-    }
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, count: usize) -> Self {
-        unsafe {
-            let places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            let low = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), places);
-            let high = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32 - 8), places);
-            // A masked load reads nothing where the mask is 0, so the address may be past the end.
-            Self(_mm256_maskload_ps(from, low), _mm256_maskload_ps(from.wrapping_add(8), high))
-        }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -72,6 +62,23 @@ impl Vector for Pair {
     unsafe fn first(self) -> f32 {
         unsafe { _mm256_cvtss_f32(self.0) }
     }
+}
+
+// SAFETY of all blocks: as above.
+impl Vector for Pair {
+    const REGISTERS: Registers = Registers::Some;
+    type Register = __m256;
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        unsafe {
+            let places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let low = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), places);
+            let high = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32 - 8), places);
+            // A masked load reads nothing where the mask is 0, so the address may be past the end.
+            Self(_mm256_maskload_ps(from, low), _mm256_maskload_ps(from.wrapping_add(8), high))
+        }
+    }
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         unsafe {
@@ -88,5 +95,73 @@ impl Vector for Pair {
     #[inline(always)]
     unsafe fn prefetch(address: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize) {
+        unsafe {
+            let row = |place: usize| _mm256_loadu_ps(from.add(place * stride));
+            // Rows are paired, then pairs, then the halves of registers.
+            let pair = |first, second| (_mm256_unpacklo_ps(first, second), _mm256_unpackhi_ps(first, second));
+            let four = |low: (__m256, __m256), high: (__m256, __m256)| {
+                [
+                    _mm256_shuffle_ps::<0b01_00_01_00>(low.0, high.0),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(low.0, high.0),
+                    _mm256_shuffle_ps::<0b01_00_01_00>(low.1, high.1),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(low.1, high.1),
+                ]
+            };
+            let upper = four(pair(row(0), row(1)), pair(row(2), row(3)));
+            let lower = four(pair(row(4), row(5)), pair(row(6), row(7)));
+            for (place, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
+                _mm256_storeu_ps(to.add(place * stride), _mm256_permute2f128_ps::<0x20>(upper, lower));
+                _mm256_storeu_ps(to.add((place + 4) * stride), _mm256_permute2f128_ps::<0x31>(upper, lower));
+            }
+        }
+    }
+}
+
+// SAFETY of all blocks: callers of `Floats` promise AVX2, FMA and valid pointers.
+impl Floats for __m256 {
+    const WIDTH: usize = 8;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        unsafe { _mm256_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm256_storeu_ps(to, self) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        unsafe { _mm256_add_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        unsafe { _mm256_sub_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        unsafe { _mm256_mul_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        unsafe { _mm256_fmadd_ps(self, factor, addend) }
+    }
+    #[inline(always)]
+    unsafe fn mul_sub_from(self, factor: Self, from: Self) -> Self {
+        unsafe { _mm256_fnmadd_ps(self, factor, from) }
+    }
+    #[inline(always)]
+    unsafe fn spread(self, place: usize) -> Self {
+        unsafe { _mm256_permutevar8x32_ps(self, _mm256_set1_epi32(place as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn first(self) -> f32 {
+        unsafe { _mm256_cvtss_f32(self) }
     }
 }

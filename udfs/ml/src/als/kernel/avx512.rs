@@ -2,14 +2,14 @@
 #![allow(unsafe_code)]
 
 use super::kernels;
-use super::vector::{Registers, Vector};
+use super::vector::{Floats, Registers, Vector};
 use std::arch::x86_64::*;
 
 kernels!(__m512, "avx512f");
 
 // SAFETY of all blocks: callers of `Vector` promise AVX-512F and valid pointers.
-impl Vector for __m512 {
-    const REGISTERS: Registers = Registers::Many;
+impl Floats for __m512 {
+    const WIDTH: usize = 16;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -18,10 +18,6 @@ impl Vector for __m512 {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { _mm512_loadu_ps(from) }
-    }
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, count: usize) -> Self {
-        unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, from) }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -55,6 +51,17 @@ impl Vector for __m512 {
     unsafe fn first(self) -> f32 {
         unsafe { _mm512_cvtss_f32(self) }
     }
+}
+
+// SAFETY of all blocks: as above.
+impl Vector for __m512 {
+    const REGISTERS: Registers = Registers::Many;
+    type Register = Self;
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, from) }
+    }
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         unsafe {
@@ -72,5 +79,11 @@ impl Vector for __m512 {
     #[inline(always)]
     unsafe fn prefetch(address: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize) {
+        for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
+            unsafe { *to.add(column * stride + row) = *from.add(row * stride + column) };
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! Cholesky's decomposition `A = UᵀU`, blocks of 8 rows at a time, with the forward substitution in it.
 //!
 //! ```text
-//!          8 rows     rest
-//!        ┌ ◥▪▪▪ │ ▪▪▪▪▪▪▪▪▪ ┐ ── 1. eliminate inside the block; 2. the same to its other lanes
-//!    A = │      │ ▪▪▪▪▪▪▪▪▪ │ ── 3. subtract the outer products of the 8 finished rows, as for the Gram matrix
-//!        └      │   ▪▪▪▪▪▪▪ ┘
+//!        ┌ ◥▪▪▪▪▪▪ │ ▪▪▪▪▪▪ ┐    finished rows
+//!        │   ◥▪▪▪▪ │ ▪▪▪▪▪▪ │
+//!    A = │     ◥▪▪ │ ▪▪▪▪▪▪ │ ── 1. subtract the outer products of all finished rows from the next 8, as for the Gram matrix
+//!        │         │        │    2. eliminate inside the block on the diagonal; 3. the same to the other columns
+//!        └         │        ┘
 //! ```
+//!
+//! Each sum of products stays in a register from the first finished row to the last (the left-looking order): the rows
+//! of the matrix are written once.
 //!
 //! Source: Golub, Van Loan 2013, *Matrix Computations*, §4.2.9 (block Cholesky).
 #![allow(unsafe_code)]
@@ -15,11 +19,11 @@
 use super::aligned::LANE;
 use super::gram;
 use super::stride_of;
-use super::vector::Vector;
+use super::vector::{Floats, Vector};
 
 const BLOCK: usize = 8;
 
-/// What the elimination inside a block did, to do it to the other lanes of its rows.
+/// What the elimination inside a block did, to do it to the other columns of its rows.
 #[repr(C, align(64))]
 struct Elimination {
     /// Row `i` loses `factors[k][half + i]` times row `k`.
@@ -46,30 +50,32 @@ pub unsafe fn cholesky<V: Vector>(matrix: &mut [f32], rank: usize, right: &mut [
     let mut done = Elimination { factors: [[0.0; LANE]; BLOCK], right_factors: [0.0; BLOCK], scales: [0.0; BLOCK] };
     let mut is_definite = true;
     for start in (0..n_rows).step_by(BLOCK) {
+        if start > 0 {
+            gram::update::<V, { gram::SUBTRACT }>(matrix, stride, start, start..start + BLOCK, matrix, matrix, || {});
+        }
         let limits = &limits[start..start + BLOCK];
-        is_definite &= if start.is_multiple_of(LANE) {
-            eliminate::<V, 0>(matrix, stride, start, right, limits, &mut done)
+        let (width, half) = (V::Register::WIDTH, start % V::Register::WIDTH);
+        is_definite &= if half == 0 {
+            eliminate::<V::Register, 0>(matrix, stride, start, right, limits, &mut done)
         } else {
-            eliminate::<V, BLOCK>(matrix, stride, start, right, limits, &mut done)
+            eliminate::<V::Register, BLOCK>(matrix, stride, start, right, limits, &mut done)
         };
-        let half = start % LANE;
-        for lane in start / LANE + 1..stride / LANE {
-            follow::<V>(matrix.add(start * stride + lane * LANE), stride, right.add(lane * LANE), half, &done);
+        for column in (start - half + width..stride).step_by(width) {
+            follow::<V::Register>(matrix.add(start * stride + column), stride, right.add(column), half, &done);
         }
         // The scales are needed again on the way back; the diagonal is not.
         for (row, scale) in done.scales.iter().enumerate() {
             *matrix.add((start + row) * stride + start + row) = *scale;
         }
-        gram::update::<V, { gram::SUBTRACT }>(matrix.add(start * stride), stride, BLOCK, start + BLOCK, rank, matrix, matrix);
     }
     x[..stride].fill(0.0);
     substitute::<V>(matrix, stride, n_rows, right, x.as_mut_ptr());
     is_definite && x[..stride].iter().all(|value| value.is_finite())
 }
 
-/// Eliminates inside the lane that holds the block's diagonal, which begins at place `HALF` of it.
+/// Eliminates inside the register that holds the block's diagonal, which begins at place `HALF` of it.
 #[inline(always)]
-unsafe fn eliminate<V: Vector, const HALF: usize>(
+unsafe fn eliminate<F: Floats, const HALF: usize>(
     matrix: *mut f32,
     stride: usize,
     start: usize,
@@ -77,35 +83,35 @@ unsafe fn eliminate<V: Vector, const HALF: usize>(
     limits: &[f32],
     done: &mut Elimination,
 ) -> bool {
-    let lane = start - HALF;
-    let first = matrix.add(start * stride + lane);
-    let mut rows = [V::splat(0.0); BLOCK];
+    let column = start - HALF;
+    let first = matrix.add(start * stride + column);
+    let mut rows = [F::splat(0.0); BLOCK];
     for (place, row) in rows.iter_mut().enumerate() {
-        *row = V::load(first.add(place * stride));
+        *row = F::load(first.add(place * stride));
     }
-    let mut targets = V::load(right.add(lane));
+    let mut targets = F::load(right.add(column));
     let mut is_definite = true;
     for k in 0..BLOCK {
-        // The inverse pivot is all that the next pivot waits for: the root is taken beside it.
+        // The inverse pivot is all that the next pivot waits for: the root is taken beside it, and what it is multiplied
+        // with is ready before it.
         let pivot = rows[k].spread(HALF + k).first();
         is_definite &= pivot > limits[k];
-        let (inverse, scale) = (1.0 / pivot, 1.0 / pivot.sqrt());
-        let factors = rows[k].mul(V::splat(inverse));
+        let (inverse, scale) = (F::splat(1.0 / pivot), 1.0 / pivot.sqrt());
         let target = targets.spread(HALF + k);
-        let right_factor = target.mul(V::splat(inverse));
-        targets = right_factor.mul_sub_from(rows[k], targets);
+        let right_factor = target.mul(inverse);
         for i in k + 1..BLOCK {
-            rows[i] = factors.spread(HALF + i).mul_sub_from(rows[k], rows[i]);
+            rows[i] = rows[k].spread(HALF + i).mul(inverse).mul_sub_from(rows[k], rows[i]);
         }
-        factors.store(done.factors[k].as_mut_ptr());
+        targets = right_factor.mul_sub_from(rows[k], targets);
+        rows[k].mul(inverse).store(done.factors[k].as_mut_ptr());
         done.right_factors[k] = right_factor.first();
         done.scales[k] = scale;
-        rows[k].mul(V::splat(scale)).store(first.add(k * stride));
+        rows[k].mul(F::splat(scale)).store(first.add(k * stride));
         // Finished: the solution of the forward substitution.
         *right.add(start + k) = target.first() * scale;
     }
-    // The places after the block in this lane are not finished.
-    if HALF == 0 {
+    // The places after the block in this register are not finished.
+    if HALF + BLOCK < F::WIDTH {
         let mut rest = [0f32; LANE];
         targets.store(rest.as_mut_ptr());
         std::ptr::copy_nonoverlapping(rest.as_ptr().add(BLOCK), right.add(start + BLOCK), BLOCK);
@@ -113,21 +119,21 @@ unsafe fn eliminate<V: Vector, const HALF: usize>(
     is_definite
 }
 
-/// Does to another lane of the block's rows, and of the right side, what was done inside the block.
+/// Does to another register of the block's rows, and of the right side, what was done inside the block.
 #[inline(always)]
-unsafe fn follow<V: Vector>(first: *mut f32, stride: usize, right: *mut f32, half: usize, done: &Elimination) {
-    let mut rows = [V::splat(0.0); BLOCK];
+unsafe fn follow<F: Floats>(first: *mut f32, stride: usize, right: *mut f32, half: usize, done: &Elimination) {
+    let mut rows = [F::splat(0.0); BLOCK];
     for (place, row) in rows.iter_mut().enumerate() {
-        *row = V::load(first.add(place * stride));
+        *row = F::load(first.add(place * stride));
     }
-    let mut targets = V::load(right);
+    let mut targets = F::load(right);
     for k in 0..BLOCK {
         let factors = done.factors[k].as_ptr().add(half);
-        targets = V::splat(done.right_factors[k]).mul_sub_from(rows[k], targets);
+        targets = F::splat(done.right_factors[k]).mul_sub_from(rows[k], targets);
         for i in k + 1..BLOCK {
-            rows[i] = V::splat(*factors.add(i)).mul_sub_from(rows[k], rows[i]);
+            rows[i] = F::splat(*factors.add(i)).mul_sub_from(rows[k], rows[i]);
         }
-        rows[k].mul(V::splat(done.scales[k])).store(first.add(k * stride));
+        rows[k].mul(F::splat(done.scales[k])).store(first.add(k * stride));
     }
     targets.store(right);
 }

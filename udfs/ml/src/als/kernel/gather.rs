@@ -21,6 +21,14 @@ impl Rows<'_> {
     }
 }
 
+/// Neighbours of a row, with their weights (1 without) and targets.
+#[derive(Debug, Clone, Copy)]
+pub struct Weighted<'a> {
+    pub neighbours: &'a [u32],
+    pub weights: Option<&'a [f32]>,
+    pub targets: &'a [f32],
+}
+
 /// Copies rows; `ahead[i]` is prefetched while `neighbours[i]` is copied.
 ///
 /// # Safety
@@ -84,6 +92,84 @@ unsafe fn copy<V: Vector>(
         }
         if rows.with_one {
             target[rank] = weight.unwrap_or(1.0);
+        }
+    }
+}
+
+/// Copies rows as [`gather`] does, and adds them times their targets to `right` on the way: they are in registers.
+///
+/// # Safety
+/// As [`gather`]; as many targets as neighbours, and `right` has whole lanes for a row.
+#[inline(always)]
+pub unsafe fn gather_right<V: Vector>(rows: &Rows<'_>, ratings: &Weighted<'_>, panel: &mut [f32], right: &mut [f32]) {
+    let (stride, n_full) = (stride_of(rows.n_columns()), rows.rank / LANE);
+    let mut lane = 0;
+    // SAFETY: the caller's promises; `lane + LANES` full lanes are in each row.
+    unsafe {
+        while lane + 4 <= n_full {
+            gather_lanes::<V, 4>(rows, ratings, lane, panel, stride, right);
+            lane += 4;
+        }
+        while lane < n_full {
+            gather_lanes::<V, 1>(rows, ratings, lane, panel, stride, right);
+            lane += 1;
+        }
+    }
+    if n_full * LANE == stride {
+        return;
+    }
+    // The last lane is not full, or has the column of ones alone.
+    let n_rest = rows.rank % LANE;
+    let mut sum = unsafe { V::splat(0.0) };
+    for (place, (neighbour, target)) in ratings.neighbours.iter().zip(ratings.targets).enumerate() {
+        let source = &rows.data[*neighbour as usize * rows.rank..][..rows.rank];
+        let entry = &mut panel[place * stride + n_full * LANE..][..LANE];
+        let weight = ratings.weights.map_or(1.0, |weights| weights[place]);
+        // SAFETY: `n_rest` floats are left in the source, and a lane in the panel.
+        unsafe {
+            V::load_first(source.as_ptr().wrapping_add(n_full * LANE), n_rest).mul(V::splat(weight)).store(entry.as_mut_ptr());
+            if rows.with_one {
+                entry[n_rest] = weight;
+            }
+            sum = V::load(entry.as_ptr()).mul_add(V::splat(*target), sum);
+        }
+    }
+    let last = &mut right[n_full * LANE..][..LANE];
+    // SAFETY: a whole lane.
+    unsafe { V::load(last.as_ptr()).add(sum).store(last.as_mut_ptr()) };
+}
+
+/// `LANES` lanes from `lane` on, all of them full, for [`gather_right`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn gather_lanes<V: Vector, const LANES: usize>(
+    rows: &Rows<'_>,
+    ratings: &Weighted<'_>,
+    lane: usize,
+    panel: &mut [f32],
+    stride: usize,
+    right: &mut [f32],
+) {
+    // SAFETY: the bounds of source, panel and right side are checked; lanes are whole.
+    unsafe {
+        let mut sums = [V::splat(0.0); LANES];
+        let places = ratings.neighbours.iter().zip(ratings.targets).zip(panel.chunks_exact_mut(stride));
+        for (place, ((neighbour, target), row)) in places.enumerate() {
+            let source = &rows.data[*neighbour as usize * rows.rank..][..rows.rank];
+            let (from, to) = (source[lane * LANE..][..LANES * LANE].as_ptr(), row[lane * LANE..][..LANES * LANE].as_mut_ptr());
+            let target = V::splat(*target);
+            let weight = V::splat(ratings.weights.map_or(1.0, |weights| weights[place]));
+            // By index: an iterator over the array would keep it in memory.
+            for part in 0..LANES {
+                let value = V::load(from.add(part * LANE)).mul(weight);
+                value.store(to.add(part * LANE));
+                sums[part] = value.mul_add(target, sums[part]);
+            }
+        }
+        let right = &mut right[lane * LANE..][..LANES * LANE];
+        for part in 0..LANES {
+            let entry = right.as_mut_ptr().add(part * LANE);
+            V::load(entry).add(sums[part]).store(entry);
         }
     }
 }

@@ -6,8 +6,10 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::aligned::LANE;
+use super::gather::Rows;
 use super::stride_of;
-use super::vector::{Registers, Vector};
+use super::vector::{Floats, Registers, Vector};
+use std::ops::Range;
 
 /// What becomes of the sums: they are added to what was there.
 pub const ADD: u8 = 0;
@@ -16,22 +18,71 @@ pub const SUBTRACT: u8 = 1;
 /// They replace what was there.
 pub const WRITE: u8 = 2;
 
-/// `matrix = base + panelᵀ·panel` over `depth` rows of the panel when `is_first`, else `+=`. Without a base it begins with 0.
-///
-/// # Safety
-/// The machine has the instructions of `V`; the panel has `depth` rows and the matrix `stride` rows of whole lanes.
-#[inline(always)]
-pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, is_first: bool, base: Option<&[f32]>, matrix: &mut [f32]) {
-    let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
-    match base {
-        Some(base) if is_first => update::<V, ADD>(panel, stride, depth, 0, rank, base.as_ptr(), matrix),
-        None if is_first => update::<V, WRITE>(panel, stride, depth, 0, rank, matrix, matrix),
-        _ => update::<V, ADD>(panel, stride, depth, 0, rank, matrix, matrix),
+/// What the sums are added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// A matrix of the same shape.
+    Base(&'a [f32]),
+    /// What the matrix holds.
+    Sums,
+}
+
+/// Rows that are fetched into the caches while others are worked on.
+#[derive(Debug, Clone, Copy)]
+pub struct Ahead<'a> {
+    pub rows: &'a Rows<'a>,
+    pub places: &'a [u32],
+}
+
+impl Ahead<'_> {
+    /// Begins to fetch the first `count` rows, which are then no longer ahead.
+    ///
+    /// # Safety
+    /// The machine has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn fetch<V: Vector>(&mut self, count: usize) {
+        let (now, later) = self.places.split_at(count.min(self.places.len()));
+        for place in now {
+            let address = self.rows.data.as_ptr().wrapping_add(*place as usize * self.rows.rank);
+            for line in 0..self.rows.rank.div_ceil(LANE) {
+                V::prefetch(address.wrapping_add(line * LANE));
+            }
+        }
+        self.places = later;
     }
 }
 
-/// Adds (subtracts) the outer products of `depth` rows to those of the base, or writes them, into the matrix rows from
-/// `first_row`, a multiple of 8. The base may be the matrix.
+/// `matrix = start + panelᵀ·panel` over `depth` rows of the panel, while the rows ahead are fetched: here memory has
+/// nothing else to do.
+///
+/// # Safety
+/// The machine has the instructions of `V`; the panel has `depth` rows and the matrices `stride` rows of whole lanes.
+#[inline(always)]
+pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: Start<'_>, mut ahead: Ahead<'_>, matrix: &mut [f32]) {
+    let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
+    // Some at each tile, of which there are twice as many with small registers.
+    let n_tiles = (rank.div_ceil(8) * rank.div_ceil(8) / (4 * V::Register::WIDTH / 8)).max(1);
+    let count = ahead.places.len().div_ceil(n_tiles);
+    let fetch = || ahead.fetch::<V>(count);
+    match start {
+        Start::Base(base) => update::<V, ADD>(panel, stride, depth, 0..rank, base.as_ptr(), matrix, fetch),
+        Start::Zero => update::<V, WRITE>(panel, stride, depth, 0..rank, matrix, matrix, fetch),
+        Start::Sums => update::<V, ADD>(panel, stride, depth, 0..rank, matrix, matrix, fetch),
+    }
+    ahead.fetch::<V>(usize::MAX);
+    if V::Register::WIDTH < LANE {
+        // The tiles left out the lower half of the blocks on the diagonal.
+        for block in (0..stride).step_by(LANE) {
+            let (upper, lower) = (block * stride + block + 8, (block + 8) * stride + block);
+            V::transpose(matrix.add(upper), matrix.add(lower), stride);
+        }
+    }
+}
+
+/// Adds (subtracts) the outer products of `depth` rows to those of the base, or writes them, into the matrix rows
+/// `rows`, whole eights. The base may be the matrix. `before_tile` is for what the processor can do beside the sums.
 ///
 /// # Safety
 /// As [`gram`]; the panel and those matrix rows do not overlap.
@@ -40,79 +91,112 @@ pub unsafe fn update<V: Vector, const THEN: u8>(
     panel: *const f32,
     stride: usize,
     depth: usize,
-    first_row: usize,
-    rank: usize,
+    rows: Range<usize>,
     base: *const f32,
     matrix: *mut f32,
+    mut before_tile: impl FnMut(),
 ) {
-    let n_lanes = stride / LANE;
-    let mut row = first_row;
-    while row < rank {
-        let mut lane = row / LANE;
-        match V::REGISTERS {
-            Registers::Many => {
-                if n_lanes - lane == 1 && row.is_multiple_of(LANE) && row + 8 < rank {
-                    // 8 accumulators would wait for each other.
-                    tile::<V, 16, 1, THEN>(panel, stride, depth, row, lane, base, matrix);
-                    row += 16;
-                    continue;
-                }
-                while lane < n_lanes {
-                    match n_lanes - lane {
-                        1 => {
-                            tile::<V, 8, 1, THEN>(panel, stride, depth, row, lane, base, matrix);
-                            lane += 1;
-                        }
-                        2 | 4 => {
-                            tile::<V, 8, 2, THEN>(panel, stride, depth, row, lane, base, matrix);
-                            lane += 2;
-                        }
-                        _ => {
-                            tile::<V, 8, 3, THEN>(panel, stride, depth, row, lane, base, matrix);
-                            lane += 3;
-                        }
+    let width = V::Register::WIDTH;
+    if V::REGISTERS == Registers::Some && rows.start == 0 {
+        return triangle::<V, THEN>(panel, stride, depth, rows.end.next_multiple_of(8), base, matrix, before_tile);
+    }
+    let mut row = rows.start;
+    while row < rows.end {
+        // Whole registers, from the one with the diagonal on.
+        let mut column = row / width * width;
+        if V::REGISTERS == Registers::Many && stride - column == LANE && row.is_multiple_of(LANE) && row + 8 < rows.end {
+            before_tile();
+            // 8 accumulators would wait for each other.
+            tile::<V::Register, 16, 1, THEN>(panel, stride, depth, row, column, base, matrix);
+            row += 16;
+            continue;
+        }
+        while column < stride {
+            before_tile();
+            let n_left = (stride - column) / width;
+            column += width
+                * match V::REGISTERS {
+                    Registers::Many if n_left == 2 || n_left == 4 => {
+                        tile::<V::Register, 8, 2, THEN>(panel, stride, depth, row, column, base, matrix);
+                        2
                     }
-                }
-            }
-            Registers::Some => {
-                for lane in lane..n_lanes {
-                    tile::<V, 4, 1, THEN>(panel, stride, depth, row, lane, base, matrix);
-                    tile::<V, 4, 1, THEN>(panel, stride, depth, row + 4, lane, base, matrix);
-                }
-            }
-            Registers::Few => {
-                for lane in lane..n_lanes {
-                    for part in 0..4 {
-                        tile::<V, 2, 1, THEN>(panel, stride, depth, row + 2 * part, lane, base, matrix);
+                    Registers::Many if n_left > 1 => {
+                        tile::<V::Register, 8, 3, THEN>(panel, stride, depth, row, column, base, matrix);
+                        3
                     }
-                }
-            }
+                    Registers::Some if n_left.is_multiple_of(2) => {
+                        tile::<V::Register, 4, 2, THEN>(panel, stride, depth, row, column, base, matrix);
+                        tile::<V::Register, 4, 2, THEN>(panel, stride, depth, row + 4, column, base, matrix);
+                        2
+                    }
+                    Registers::Many | Registers::Some => {
+                        tile::<V::Register, 8, 1, THEN>(panel, stride, depth, row, column, base, matrix);
+                        1
+                    }
+                    Registers::Few => {
+                        for row in (row..row + 8).step_by(2) {
+                            tile::<V::Register, 2, 1, THEN>(panel, stride, depth, row, column, base, matrix);
+                        }
+                        1
+                    }
+                };
         }
         row += 8;
     }
 }
 
-/// One tile of the sum, in registers from the first to the last row of the panel.
+/// [`update`] of the whole triangle with 16 registers: down pairs of their columns, where tiles of 6 rows have 12
+/// sums (8 wait for each other, and 4 rows by 3 columns need a register more than there are).
 #[inline(always)]
-unsafe fn tile<V: Vector, const ROWS: usize, const LANES: usize, const THEN: u8>(
+unsafe fn triangle<V: Vector, const THEN: u8>(
+    panel: *const f32,
+    stride: usize,
+    depth: usize,
+    n_rows: usize,
+    base: *const f32,
+    matrix: *mut f32,
+    mut before_tile: impl FnMut(),
+) {
+    for column in (0..stride).step_by(LANE) {
+        let diagonal = (column + 8).min(n_rows);
+        let mut row = 0;
+        while row < diagonal {
+            before_tile();
+            if matches!(diagonal - row, 4 | 8) {
+                tile::<V::Register, 4, 2, THEN>(panel, stride, depth, row, column, base, matrix);
+                row += 4;
+            } else {
+                tile::<V::Register, 6, 2, THEN>(panel, stride, depth, row, column, base, matrix);
+                row += 6;
+            }
+        }
+        if diagonal < n_rows {
+            tile::<V::Register, 8, 1, THEN>(panel, stride, depth, diagonal, diagonal, base, matrix);
+        }
+    }
+}
+
+/// One tile of the sum, in registers from the first to the last row of the panel: `ROWS` from `row`, `PARTS` registers from `column`.
+#[inline(always)]
+unsafe fn tile<F: Floats, const ROWS: usize, const PARTS: usize, const THEN: u8>(
     panel: *const f32,
     stride: usize,
     depth: usize,
     row: usize,
-    lane: usize,
+    column: usize,
     base: *const f32,
     matrix: *mut f32,
 ) {
-    let mut sums = [[V::splat(0.0); LANES]; ROWS];
+    let mut sums = [[F::splat(0.0); PARTS]; ROWS];
     let mut left = panel.add(row);
-    let mut right = panel.add(lane * LANE);
+    let mut right = panel.add(column);
     for _ in 0..depth {
-        let mut columns = [V::splat(0.0); LANES];
+        let mut columns = [F::splat(0.0); PARTS];
         for (place, column) in columns.iter_mut().enumerate() {
-            *column = V::load(right.add(place * LANE));
+            *column = F::load(right.add(place * F::WIDTH));
         }
         for (place, sums) in sums.iter_mut().enumerate() {
-            let factor = V::splat(*left.add(place));
+            let factor = F::splat(*left.add(place));
             for (sum, column) in sums.iter_mut().zip(columns) {
                 *sum = factor.mul_add(column, *sum);
             }
@@ -122,12 +206,12 @@ unsafe fn tile<V: Vector, const ROWS: usize, const LANES: usize, const THEN: u8>
     }
     for (place, sums) in sums.iter().enumerate() {
         for (part, sum) in sums.iter().enumerate() {
-            let offset = (row + place) * stride + (lane + part) * LANE;
+            let offset = (row + place) * stride + column + part * F::WIDTH;
             let (before, entry) = (base.add(offset), matrix.add(offset));
             match THEN {
                 WRITE => sum.store(entry),
-                SUBTRACT => V::load(before).sub(*sum).store(entry),
-                _ => V::load(before).add(*sum).store(entry),
+                SUBTRACT => F::load(before).sub(*sum).store(entry),
+                _ => F::load(before).add(*sum).store(entry),
             }
         }
     }

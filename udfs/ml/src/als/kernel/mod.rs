@@ -31,13 +31,15 @@ mod vector;
 mod tests;
 
 pub use aligned::{Aligned, LANE};
-pub use gather::Rows;
+pub use gather::{Rows, Weighted};
+pub use gram::{Ahead, Start};
 
 /// The kernels of one instruction set; each method of [`Isa`] explains its own.
 #[allow(clippy::type_complexity)]
 struct Kernels {
     gather: unsafe fn(&Rows<'_>, &[u32], &[u32], Option<&[f32]>, &mut [f32]),
-    gram: unsafe fn(&[f32], usize, usize, bool, Option<&[f32]>, &mut [f32]),
+    gather_right: unsafe fn(&Rows<'_>, &Weighted<'_>, &mut [f32], &mut [f32]),
+    gram: unsafe fn(&[f32], usize, usize, Start<'_>, Ahead<'_>, &mut [f32]),
     right: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
     cholesky: unsafe fn(&mut [f32], usize, &mut [f32], &[f32], &mut [f32]) -> bool,
     restrict: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
@@ -101,14 +103,35 @@ impl Isa {
         unsafe { (self.kernels.gather)(rows, neighbours, ahead, weights, panel) }
     }
 
+    /// Copies the neighbours of `ratings` into `panel`, each times its weight, and adds the products with the targets: `right += panelᵀ·targets`.
+    pub fn gather_right(self, rows: &Rows<'_>, ratings: &Weighted<'_>, panel: &mut [f32], right: &mut [f32]) {
+        let (stride, n) = (stride_of(rows.n_columns()), ratings.neighbours.len());
+        assert!(panel.len() >= n * stride && right.len() >= stride && ratings.targets.len() == n);
+        assert!(ratings.weights.is_none_or(|weights| weights.len() == n));
+        // SAFETY: as above.
+        unsafe { (self.kernels.gather_right)(rows, ratings, panel, right) }
+    }
+
     /// `matrix = base + panelᵀ·panel` (upper triangle) over the first `depth` rows of the panel when `is_first`, else `+=`.
     /// Without a base it begins with 0.
     pub fn gram(self, panel: &[f32], depth: usize, rank: usize, is_first: bool, base: Option<&[f32]>, matrix: &mut [f32]) {
+        let start = match base {
+            _ if !is_first => Start::Sums,
+            Some(base) => Start::Base(base),
+            None => Start::Zero,
+        };
+        let nothing = Rows { data: &[], rank, with_one: false };
+        self.gram_fetching(panel, depth, rank, start, Ahead { rows: &nothing, places: &[] }, matrix);
+    }
+
+    /// `matrix = start + panelᵀ·panel` (upper triangle) over the first `depth` rows of the panel; begins to fetch the rows
+    /// `ahead` on the way.
+    pub fn gram_fetching(self, panel: &[f32], depth: usize, rank: usize, start: Start<'_>, ahead: Ahead<'_>, matrix: &mut [f32]) {
         let stride = stride_of(rank);
         assert!(panel.len() >= depth * stride && matrix.len() >= stride * stride);
-        assert!(base.is_none_or(|base| base.len() >= stride * stride));
+        assert!(!matches!(start, Start::Base(base) if base.len() < stride * stride));
         // SAFETY: as above.
-        unsafe { (self.kernels.gram)(panel, depth, rank, is_first, base, matrix) }
+        unsafe { (self.kernels.gram)(panel, depth, rank, start, ahead, matrix) }
     }
 
     /// `right += panelᵀ·targets`.
@@ -171,7 +194,7 @@ pub fn stride_of(rank: usize) -> usize {
 macro_rules! kernels {
     ($vector:ty $(, $feature:literal)?) => {
         /// The kernels of these instructions.
-        pub static KERNELS: super::Kernels = super::Kernels { gather, gram, right, cholesky, restrict, outside, symmetric, twice };
+        pub static KERNELS: super::Kernels = super::Kernels { gather, gather_right, gram, right, cholesky, restrict, outside, symmetric, twice };
 
         $(#[target_feature(enable = $feature)])?
         unsafe fn gather(rows: &super::Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
@@ -180,9 +203,22 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        unsafe fn gram(panel: &[f32], depth: usize, rank: usize, is_first: bool, base: Option<&[f32]>, matrix: &mut [f32]) {
+        unsafe fn gather_right(rows: &super::Rows<'_>, ratings: &super::Weighted<'_>, panel: &mut [f32], right: &mut [f32]) {
             // SAFETY: as above.
-            unsafe { super::gram::gram::<$vector>(panel, depth, rank, is_first, base, matrix) }
+            unsafe { super::gather::gather_right::<$vector>(rows, ratings, panel, right) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn gram(
+            panel: &[f32],
+            depth: usize,
+            rank: usize,
+            start: super::Start<'_>,
+            ahead: super::Ahead<'_>,
+            matrix: &mut [f32],
+        ) {
+            // SAFETY: as above.
+            unsafe { super::gram::gram::<$vector>(panel, depth, rank, start, ahead, matrix) }
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::kernels;
-use super::vector::{Registers, Vector};
+use super::vector::{Floats, Registers, Vector};
 
 kernels!([f32; 16]);
 
@@ -13,8 +13,8 @@ fn mul_add(left: f32, right: f32, addend: f32) -> f32 {
 }
 
 // SAFETY of all blocks: callers of `Vector` promise valid pointers. No special instruction is used.
-impl Vector for [f32; 16] {
-    const REGISTERS: Registers = Registers::Few;
+impl Floats for [f32; 16] {
+    const WIDTH: usize = 16;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -23,13 +23,6 @@ impl Vector for [f32; 16] {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { from.cast::<Self>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, count: usize) -> Self {
-        let mut loaded = [0.0; 16];
-        let source = unsafe { std::slice::from_raw_parts(from, count) };
-        loaded[..count].copy_from_slice(source);
-        loaded
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -63,6 +56,20 @@ impl Vector for [f32; 16] {
     unsafe fn first(self) -> f32 {
         self[0]
     }
+}
+
+// SAFETY of all blocks: as above.
+impl Vector for [f32; 16] {
+    const REGISTERS: Registers = Registers::Few;
+    type Register = Self;
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        let mut loaded = [0.0; 16];
+        let source = unsafe { std::slice::from_raw_parts(from, count) };
+        loaded[..count].copy_from_slice(source);
+        loaded
+    }
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         let eight: [f32; 8] = std::array::from_fn(|place| self[place] + self[place + 8]);
@@ -75,4 +82,10 @@ impl Vector for [f32; 16] {
     }
     #[inline(always)]
     unsafe fn prefetch(_address: *const f32) {}
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize) {
+        for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
+            unsafe { *to.add(column * stride + row) = *from.add(row * stride + column) };
+        }
+    }
 }

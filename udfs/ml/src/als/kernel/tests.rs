@@ -66,6 +66,30 @@ fn gathered_sums_are_those_of_plain_arithmetic() {
 }
 
 #[test]
+fn gathering_with_the_right_side_is_gathering_and_summing() {
+    for isa in Isa::available() {
+        for (rank, with_one) in RANKS.into_iter().flat_map(|rank| [(rank, false), (rank, true)]) {
+            let (table, neighbours, targets) = case(rank, 37);
+            let rows = Rows { data: &table, rank, with_one };
+            let stride = stride_of(rows.n_columns());
+            let weights: Vec<f32> = numbers(37, 3).iter().map(|value| value.abs()).collect();
+            for weights in [None, Some(&weights[..])] {
+                let (mut panel, mut right) = (Aligned::zeros(37 * stride), Aligned::zeros(stride));
+                isa.gather(&rows, &neighbours, &[], weights, &mut panel);
+                isa.right(&panel, rows.n_columns(), &targets, &mut right);
+                let (mut same_panel, mut same_right) = (Aligned::zeros(37 * stride), Aligned::zeros(stride));
+                let ratings = Weighted { neighbours: &neighbours, weights, targets: &targets };
+                isa.gather_right(&rows, &ratings, &mut same_panel, &mut same_right);
+                assert!(panel == same_panel, "{isa:?}, rank {rank}, with one: {with_one}");
+                for (sum, same) in right.iter().zip(same_right.iter()) {
+                    assert!((sum - same).abs() < 1e-4, "{isa:?}, rank {rank}, with one: {with_one}: {same} for {sum}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn cholesky_solves_the_equations() {
     for isa in Isa::available() {
         for rank in RANKS {
