@@ -57,8 +57,11 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// Upper case: PARQUET, CSV, TEXTFILE, JSON; managed tables: DELTA.
     pub format: String,
-    /// As written by the user for an external table; the directory for a managed one.
+    /// As the user wrote it; the directory for a managed table that was not given one.
     pub location: String,
+    /// A managed or streaming table lies where the user said: DROP leaves its files.
+    #[serde(default)]
+    pub located: bool,
     pub comment: Option<String>,
     /// TBLPROPERTIES, in the order and case written.
     #[serde(default)]
@@ -74,12 +77,25 @@ pub struct Table {
     pub inferred: bool,
     pub created_ms: i64,
     pub owner: String,
+    /// What feeds a streaming table; `None` for other kinds.
+    #[serde(default)]
+    pub stream: Option<StreamDef>,
 }
 
 impl Table {
     /// The key under which it is found.
     pub fn key(&self) -> ObjectKey {
         ObjectKey::new(&self.database, &self.name)
+    }
+
+    /// A Delta table of another program: its log knows its columns and partitions, and nobody here writes to it.
+    pub fn is_external_delta(&self) -> bool {
+        self.kind == TableKind::External && self.format == "DELTA"
+    }
+
+    /// Partition columns are directories, and not among the columns.
+    pub fn has_partition_directories(&self) -> bool {
+        self.kind == TableKind::External && self.format != "DELTA"
     }
 }
 
@@ -90,6 +106,55 @@ pub enum TableKind {
     External,
     /// Our files under a Delta log.
     Managed,
+    /// Our files under a Delta log, fed by a source.
+    Streaming,
+}
+
+/// What feeds a streaming table, and what is wanted of its job. The options of the source are the table's `options`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StreamDef {
+    /// `kafka`.
+    pub connector: String,
+    /// Options whose value is a secret: option key, name of the secret.
+    #[serde(default)]
+    pub secret_options: Vec<(String, String)>,
+    /// Columns with METADATA FROM: column name, `topic` | `partition` | `offset` | `timestamp` | `key` | `headers`.
+    #[serde(default)]
+    pub metadata_columns: Vec<(String, String)>,
+    #[serde(default)]
+    pub watermark: Option<WatermarkDef>,
+    /// ALTER STREAMING TABLE .. PAUSE.
+    #[serde(default)]
+    pub paused: bool,
+    /// The newest ALTER STREAMING TABLE .. SEEK; its number says whether the table's log has carried it out.
+    #[serde(default)]
+    pub seek: Option<Seek>,
+}
+
+/// `WATERMARK FOR column AS column - INTERVAL ..`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatermarkDef {
+    pub column: String,
+    pub delay_ms: i64,
+}
+
+/// A wish to read again from somewhere else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seek {
+    /// Grows with every SEEK of the table.
+    pub number: i64,
+    pub to: SeekTo,
+}
+
+/// Where SEEK goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeekTo {
+    Earliest,
+    Latest,
+    /// Milliseconds since 1970.
+    TimestampMs(i64),
+    /// Partition and offset; partitions that are not named stay where they are.
+    Offsets(BTreeMap<i32, i64>),
 }
 
 /// A column as declared or inferred.

@@ -50,6 +50,7 @@ fn table(database: &str, name: &str) -> Table {
         primary_key: vec!["userId".into()],
         format: "PARQUET".into(),
         location: "/data/it's \"here\" é".into(),
+        located: false,
         comment: None,
         properties: vec![("skip.header.line.count".into(), "1".into())],
         options: vec![("delimiter".into(), "\u{1}".into())],
@@ -57,6 +58,7 @@ fn table(database: &str, name: &str) -> Table {
         inferred: false,
         created_ms: 2,
         owner: "admin".into(),
+        stream: None,
     }
 }
 

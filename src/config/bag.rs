@@ -2,7 +2,7 @@
 
 use super::keys::{self, Kind};
 use super::layers::{Found, Layers, Mistake, Raw};
-use super::{RootConfig, memory, units};
+use super::{BucketConfig, RootConfig, buckets, memory, units};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -170,6 +170,27 @@ impl Bag {
         }
         roots
     }
+
+    /// The buckets that SQL may reach.
+    pub fn buckets(&mut self, key: &'static str) -> Vec<BucketConfig> {
+        let Some(found) = self.take(key) else { return Vec::new() };
+        let entries = match found.raw {
+            Raw::List(entries) => entries,
+            Raw::Text(text) if text.is_empty() => Vec::new(),
+            Raw::Text(_) => {
+                self.mistake(key, "expects a list of tables: [{bucket = \"lake\", ..}]");
+                Vec::new()
+            }
+        };
+        let mut taken = Vec::new();
+        for entry in entries {
+            match buckets::bucket(entry, found.directory.as_deref()) {
+                Ok(bucket) => taken.push(bucket),
+                Err(what) => self.mistake(key, what),
+            }
+        }
+        taken
+    }
 }
 
 /// `/data`, `/data=/srv/data`, `/data=/srv/data:rw`.
@@ -212,7 +233,7 @@ fn root(mut entry: BTreeMap<String, String>, directory: Option<&Path>) -> Result
 }
 
 /// The absolute form, without `.` and double slashes; `..` stays, because of symbolic links.
-fn absolute(path: &Path, directory: Option<&Path>) -> PathBuf {
+pub(super) fn absolute(path: &Path, directory: Option<&Path>) -> PathBuf {
     let path = directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
     // Fails only for an empty path or without a working directory.
     std::path::absolute(&path).unwrap_or(path)

@@ -27,6 +27,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Directories that SQL may reach.
     Roots,
+    /// Buckets of S3-compatible stores that SQL may reach.
+    Buckets,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Self::Memory => "size or percent".into(),
             Self::Choice(words) => words.join(" or "),
             Self::Roots => "list of {prefix, path, writable}".into(),
+            Self::Buckets => "list of {bucket, prefix, endpoint, ..}".into(),
         }
     }
 }
@@ -87,6 +90,7 @@ pub static KEYS: &[Key] = &[
     key("auth.tokens_max", COUNT, "10000", "sessions open at once; the longest idle one makes room"),
     key("auth.admin_password_file", Kind::Path, "", "first password of the user admin; empty: generated and printed once"),
     key("storage.roots", Kind::Roots, "", "directories that SQL may reach"),
+    key("storage.s3", Kind::Buckets, "", "buckets of S3-compatible stores that SQL may reach, see Tables in S3 of the guide to tables"),
     key("storage.warehouse", Kind::Path, "", "managed tables and relative locations; empty: warehouse in data_dir"),
     key("limits.memory", Kind::Memory, "50 %", "memory of all queries together"),
     key("limits.spill_dir", Kind::Path, "", "where queries put what does not fit into memory; empty: spill in data_dir"),

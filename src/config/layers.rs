@@ -110,7 +110,9 @@ impl Layers {
 
     /// A value from a flag or the environment, which may be TOML where a list is meant.
     fn add_text(&mut self, key: &str, value: &str, source: &str) {
-        let raw = if value.trim_start().starts_with('[') && keys::find(key).is_some_and(|key| key.kind == keys::Kind::Roots) {
+        let raw = if value.trim_start().starts_with('[')
+            && keys::find(key).is_some_and(|key| matches!(key.kind, keys::Kind::Roots | keys::Kind::Buckets))
+        {
             match DeValue::parse(value) {
                 Ok(value) => raw(value.get_ref()),
                 Err(error) => return self.mistake(source, format!("\"{key}\" is not a list: {}", error.message())),

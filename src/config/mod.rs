@@ -9,6 +9,7 @@
 //! `default.toml` and with [`Config`].
 
 mod bag;
+mod buckets;
 pub mod keys;
 mod layers;
 mod memory;
@@ -18,6 +19,7 @@ pub mod units;
 #[cfg(test)]
 mod tests;
 
+pub use buckets::{BucketConfig, BucketKeys};
 pub use keys::{KEYS, Key, Kind};
 pub use layers::{DEFAULT_TOML, Mistake, Sources};
 pub use secret::Secret;
@@ -78,6 +80,7 @@ pub struct AuthConfig {
 #[derive(Debug, Clone)]
 pub struct StorageConfig {
     pub roots: Vec<RootConfig>,
+    pub buckets: Vec<BucketConfig>,
     pub warehouse: PathBuf,
 }
 
@@ -162,7 +165,7 @@ impl Config {
     fn take(bag: &mut Bag) -> Self {
         // An empty path cannot be: the table gives a default, and an empty one is refused in `check`.
         let data_dir = bag.path("data_dir").unwrap_or_default();
-        let roots = bag.roots("storage.roots");
+        let (roots, buckets) = (bag.roots("storage.roots"), bag.buckets("storage.s3"));
         let warehouse = bag.path("storage.warehouse").unwrap_or_else(|| data_dir.join("warehouse"));
         let spill_dir = bag.path("limits.spill_dir").unwrap_or_else(|| data_dir.join("spill"));
         Self {
@@ -180,7 +183,7 @@ impl Config {
                 tokens_max: bag.count("auth.tokens_max"),
                 admin_password_file: bag.path("auth.admin_password_file"),
             },
-            storage: StorageConfig { roots, warehouse },
+            storage: StorageConfig { roots, buckets, warehouse },
             limits: Limits {
                 memory_bytes: bag.memory("limits.memory"),
                 spill_dir,
@@ -226,6 +229,11 @@ impl Config {
         }
         if self.limits.planning_timeout.is_zero() {
             bag.mistake("limits.planning_timeout", "must be longer than zero");
+        }
+        for (idx, bucket) in self.storage.buckets.iter().enumerate() {
+            if self.storage.buckets[..idx].iter().any(|other| other.bucket == bucket.bucket) {
+                bag.mistake("storage.s3", format!("has the bucket \"{}\" twice", bucket.bucket));
+            }
         }
         for (idx, root) in self.storage.roots.iter().enumerate() {
             if self.storage.roots[..idx].iter().any(|other| other.prefix == root.prefix) {

@@ -51,6 +51,38 @@ fn wrong_values_are_refused_with_what_is_expected() {
     check_mistake(&[("storage.roots", "[{prefix = '/a', writable = 'x'}]")], "expects \"writable\" to be true or false, found \"x\"");
     check_mistake(&[("storage.roots", "[{writable = true}]")], "an entry without \"prefix\" and \"path\"");
     check_mistake(&[("storage.roots", "[")], "is not a list");
+    let bucket = |entry: &str, expected: &str| {
+        let list = format!("[{{{entry}}}]");
+        check_mistake(&[("storage.s3", list.as_str())], expected);
+    };
+    check_mistake(&[("storage.s3", "lake")], "expects a list of tables");
+    bucket("buket = 'lake'", "an entry with an unknown key \"buket\", did you mean \"bucket\"?");
+    bucket("secret_key = 'hunter2'", "an entry with an unknown key \"secret_key\"");
+    bucket("prefix = 'a'", "an entry without \"bucket\"");
+    for name in ["", "ab", "Lake", "la/ke", "la_ke", "-lake", "la..ke"] {
+        bucket(&format!("bucket = '{name}'"), "expects 3 to 63 lower-case letters");
+    }
+    for prefix in ["a//b", "..", "a/../b", "./a", "a*", "%2e%2e"] {
+        bucket(&format!("bucket = 'lake', prefix = '{prefix}'"), "of the bucket \"lake\" expects \"prefix\" to be plain names");
+    }
+    for endpoint in ["s3.example.org", "ftp://h", "https://u:hunter2@h", "https://h/path", "https://h?q=1", "s3://lake"] {
+        bucket(&format!("bucket = 'lake', endpoint = '{endpoint}'"), "expects \"endpoint\" to be a URL of scheme, host and port");
+    }
+    for endpoint in ["http://s3.example.org", "http://192.0.2.1:9000", "http://[2001:db8::1]", "http://localhost.example.org"] {
+        bucket(&format!("bucket = 'lake', endpoint = '{endpoint}'"), "without TLS on another machine");
+    }
+    bucket("bucket = 'lake', writable = 'x'", "expects \"writable\" to be true or false, found \"x\"");
+    bucket("bucket = 'lake', access_key_env = 'PATH'", "needs \"secret_key_env\" or \"secret_key_file\" too");
+    bucket("bucket = 'lake', secret_key_env = 'PATH'", "needs \"access_key_env\" or \"access_key_file\" too");
+    bucket("bucket = 'lake', access_key_env = 'PATH', access_key_file = 'k'", "has both \"access_key_env\" and \"access_key_file\"");
+    bucket(
+        "bucket = 'lake', access_key_env = 'WEIR_NO_SUCH'",
+        "the environment variable \"WEIR_NO_SUCH\" in \"access_key_env\", which is not set",
+    );
+    bucket("bucket = 'lake', access_key_file = '/no/such'", "could not read it");
+    check_mistake(&[("storage.s3", "[{bucket = 'lake'}, {bucket = 'lake', prefix = 'a'}]")], "has the bucket \"lake\" twice");
+    let mistakes = load(&[("storage.s3", "[{bucket = 'lake', endpoint = 'https://u:hunter2@h'}]")]).unwrap_err();
+    assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
 }
 
 #[test]
@@ -172,6 +204,45 @@ fn paths_are_absolute_and_those_of_a_file_start_at_its_directory() {
 }
 
 #[test]
+fn buckets_are_taken_with_their_keys_and_never_show_them() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("access"), "AK1\n").unwrap();
+    std::fs::write(directory.path().join("secret"), "hunter2\n").unwrap();
+    let file = directory.path().join("weir.toml");
+    let text = "data_dir = 'd'\n[[storage.s3]]\nbucket = 'lake'\nprefix = '/a/b/'\nendpoint = 'http://127.0.0.1:9000/'\nwritable = true\n\
+                access_key_file = 'access'\nsecret_key_file = 'secret'\n[[storage.s3]]\nbucket = 'public.data'\npath_style = false\n";
+    std::fs::write(&file, text).unwrap();
+    let config = Config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
+    let expected = [
+        BucketConfig {
+            bucket: "lake".into(),
+            prefix: "a/b".into(),
+            endpoint: Some("http://127.0.0.1:9000".into()),
+            region: "us-east-1".into(),
+            keys: Some(BucketKeys { access_key: Secret::new("AK1"), secret_key: Secret::new("hunter2") }),
+            path_style: true,
+            allow_http: true,
+            writable: true,
+        },
+        BucketConfig {
+            bucket: "public.data".into(),
+            prefix: String::new(),
+            endpoint: None,
+            region: "us-east-1".into(),
+            keys: None,
+            path_style: false,
+            allow_http: false,
+            writable: false,
+        },
+    ];
+    assert_eq!(config.storage.buckets, expected);
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("AK1"), "{shown}");
+    let far = load(&[("storage.s3", "[{bucket = 'lake', endpoint = 'http://s3.example.org', allow_http = true}]")]).unwrap();
+    assert!(far.storage.buckets[0].allow_http);
+}
+
+#[test]
 fn durations_and_sizes_are_words() {
     for (text, ms) in
         [("30 s", 30_000), ("30s", 30_000), ("1h 30m", 5_400_000), ("500 ms", 500), ("1.5 min", 90_000), ("2 Days", 172_800_000), ("0", 0)]
@@ -215,7 +286,7 @@ fn the_table_the_file_and_the_struct_agree() {
     for key in KEYS {
         assert!(seen.insert(key.name), "{} is listed twice", key.name);
         assert!(!key.help.ends_with('.') && !key.help.contains('|'), "{}: help is a fragment of a table", key.name);
-        let expected = if key.kind == Kind::Roots { Raw::List(vec![]) } else { Raw::Text(key.default.to_owned()) };
+        let expected = if matches!(key.kind, Kind::Roots | Kind::Buckets) { Raw::List(vec![]) } else { Raw::Text(key.default.to_owned()) };
         assert_eq!(layers.found.get(key.name).map(|found| &found.raw), Some(&expected), "{} in default.toml", key.name);
     }
     // Every setting is read once by the struct, in no layer is one left.

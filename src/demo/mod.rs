@@ -1,11 +1,16 @@
-//! The main job on sample data, in one command: files to tables, cleaning, trends, a recommender, a server.
+//! The main job on sample data, in one command: files to tables, cleaning, trends, a recommender, a live stream, a server.
 
+mod events;
 mod movielens;
+
+pub use events::Events;
 
 use crate::engine::{Door, Engine, Session};
 use crate::error::{Code, Error, Result};
 use crate::parser;
 use crate::storage::Root;
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use std::path::{Path, PathBuf};
@@ -114,7 +119,7 @@ pub fn invitation(address: std::net::SocketAddr) -> String {
     let query = last_statement(RECOMMEND);
     format!(
         r#"
-weir demo is ready on grpc://{address}. Three things to try:
+weir demo is ready on grpc://{address}. Four things to try:
 
 1. The console, in another terminal (\d lists the tables, \q leaves):
      {program} sql grpc://{address}
@@ -128,7 +133,33 @@ weir demo is ready on grpc://{address}. Three things to try:
 3. SQL:
 {}
 
+4. What people do now, from Kafka; ask twice:
+     SELECT count(*), max(event_time) FROM user_events;
+     SHOW STREAMS;
+
 Ctrl-C ends it. Starting it again is harmless."#,
         query.trim().lines().map(|line| format!("     {line}")).collect::<Vec<_>>().join("\n")
     )
+}
+
+/// Waits until live events are seen and are more a moment later; prints what the stream says about itself.
+pub async fn show_events(session: &Session) -> Result<()> {
+    let deadline = Instant::now() + std::time::Duration::from_secs(30);
+    let mut seen = 0;
+    loop {
+        let rows = session.rows("SELECT count(*) FROM user_events").await?;
+        let n_rows = rows.first().map_or(0, |batch| batch.column(0).as_primitive::<Int64Type>().value(0));
+        if seen > 0 && n_rows > seen {
+            break;
+        }
+        seen = n_rows;
+        if Instant::now() > deadline {
+            return Err(Error::new(Code::Timeout, "no live events arrived in 30 s").hint("SELECT last_error FROM system.streams says why."));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let batches =
+        session.rows("SELECT event, count(*) AS n, max(event_time) AS newest FROM user_events GROUP BY event ORDER BY event").await?;
+    println!("live events:\n{}", pretty_format_batches(&batches).map_err(crate::engine::errors::from_arrow)?);
+    Ok(())
 }

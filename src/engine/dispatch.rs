@@ -5,7 +5,7 @@ use crate::engine::execute::{self, Runnable};
 use crate::engine::planning::Planning;
 use crate::engine::queries::QueryGuard;
 use crate::engine::session::Session;
-use crate::engine::{Execution, Prepared, ddl, dml, edge, errors, explain, parameters, show};
+use crate::engine::{Execution, Prepared, changes, ddl, dml, edge, errors, explain, maintenance, parameters, show};
 use crate::error::{Code, Error, Result};
 use crate::parser::{self, QueryStatement, Show, Statement};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
@@ -83,6 +83,14 @@ async fn describe(session: &Session, statement: &Statement) -> Result<(SchemaRef
             let n_parameters = insert.source.n_parameters;
             let plan = session.engine().planning_threads().run(async move { dml::source(&planning, &table, &insert, None).await }).await?;
             Ok((none, parameters::schema(&plan, n_parameters)?, true))
+        }
+        Statement::Delete(delete) => {
+            let parameters = changes::describe_delete(session, delete).await?;
+            Ok((none, parameters, true))
+        }
+        Statement::Update(update) => {
+            let parameters = changes::describe_update(session, update).await?;
+            Ok((none, parameters, true))
         }
         other => match show::schema(other) {
             Some(schema) => Ok((edge::edge_schema(&schema), none, false)),
@@ -174,6 +182,8 @@ async fn run(call: &Call<'_>, prepared: &Prepared, bound: Option<&RecordBatch>) 
     let n_parameters = match &prepared.statement {
         Statement::Query(query) => query.n_parameters,
         Statement::Insert(insert) => insert.source.n_parameters,
+        Statement::Delete(delete) => delete.source.n_parameters,
+        Statement::Update(update) => update.source.n_parameters,
         Statement::CopyTo(copy) => copy.source.n_parameters,
         _ => 0,
     };
@@ -198,6 +208,14 @@ async fn run(call: &Call<'_>, prepared: &Prepared, bound: Option<&RecordBatch>) 
         Statement::Explain(statement) => explain::run(call, statement).await.map(Ended::Answered),
         Statement::Insert(insert) => dml::insert(call, insert, &values).await.map(|count| Ended::Answered(Answer::Count(count))),
         Statement::CopyTo(copy) => dml::copy(call, copy, &values).await.map(|count| Ended::Answered(Answer::Count(count))),
+        Statement::Delete(delete) => changes::delete(call, delete, &values).await.map(|count| Ended::Answered(Answer::Count(count))),
+        Statement::Update(update) => changes::update(call, update, &values).await.map(|count| Ended::Answered(Answer::Count(count))),
+        Statement::Truncate { name } => changes::truncate(call, name).await.map(|count| Ended::Answered(Answer::Count(count))),
+        Statement::Optimize { name } => maintenance::optimize(call, name).await.map(Ended::Answered),
+        Statement::Vacuum(vacuum) => maintenance::vacuum(call, vacuum).await.map(Ended::Answered),
+        Statement::CreateStream(create) if create.infer_records.is_some() => {
+            ddl::stream::create_inferred(call, create).await.map(Ended::Answered)
+        }
         statement if show::schema(statement).is_some() => show::run(call, statement).await.map(Ended::Answered),
         statement => ddl::run(call, statement).await.map(|()| Ended::Answered(Answer::Count(0))),
     }
@@ -242,19 +260,26 @@ fn demand(statement: &Statement) -> (Action, String) {
         // `Session::cancel` looks at whose query it is.
         Statement::KillQuery { id } => (Action::CancelOwn, named("query", id)),
         Statement::Insert(insert) => (Action::Insert, named("table", &insert.table)),
+        Statement::Delete(delete) => (Action::Delete, named("table", &delete.table)),
+        Statement::Truncate { name } => (Action::Delete, named("table", name)),
+        Statement::Update(update) => (Action::Update, named("table", &update.table)),
         Statement::CopyTo(copy) => (Action::Copy, named("file", &copy.target)),
         Statement::CreateDatabase { name, .. } => (Action::Create, named("database", name)),
         Statement::CreateTable(create) => (Action::Create, named("table", &create.name)),
+        Statement::CreateStream(create) => (Action::Create, named("table", &create.table.name)),
         Statement::CreateView { name, .. } => (Action::Create, named("view", name)),
         Statement::CreateModel(create) => (Action::Train, named("model", &create.name)),
         Statement::AlterModel { name, .. } => (Action::Alter, named("model", name)),
         Statement::ExportModel { name, .. } => (Action::Copy, named("model", name)),
         Statement::AlterTable { name, .. }
+        | Statement::AlterStream { name, .. }
+        | Statement::Optimize { name }
+        | Statement::Vacuum(parser::Vacuum { name, .. })
         | Statement::MsckRepair { name }
         | Statement::RefreshTable { name }
         | Statement::AnalyzeTable { name } => (Action::Alter, named("table", name)),
         Statement::DropDatabase { name, .. } => (Action::Drop, named("database", name)),
-        Statement::DropTable { name, .. } => (Action::Drop, named("table", name)),
+        Statement::DropTable { name, .. } | Statement::DropStream { name, .. } => (Action::Drop, named("table", name)),
         Statement::DropView { name, .. } => (Action::Drop, named("view", name)),
         Statement::DropModel { name, .. } => (Action::Drop, named("model", name)),
         Statement::CreateUser { name, .. } | Statement::AlterUser { name, .. } | Statement::DropUser { name, .. } => {
@@ -264,11 +289,47 @@ fn demand(statement: &Statement) -> (Action, String) {
     }
 }
 
-/// The text for logs and the history: without passwords.
+/// The text for logs and the history: without passwords. Also of a statement that is refused for showing one.
 fn mask(statement: &Statement, sql: &str) -> String {
     match statement {
         Statement::CreateUser { name, .. } => format!("CREATE USER {} PASSWORD '***'", parser::quote_name(name)),
         Statement::AlterUser { name, .. } => format!("ALTER USER {} PASSWORD '***'", parser::quote_name(name)),
+        Statement::CreateStream(create) => {
+            let secrets = create.table.options.iter().filter(|option| ddl::stream::is_secret(option));
+            secrets.filter_map(|option| option.value.as_text()).fold(sql.trim().to_owned(), |text, secret| hide(&text, &secret))
+        }
         _ => sql.trim().to_owned(),
+    }
+}
+
+/// A text without a literal, however it is quoted.
+fn hide(text: &str, secret: &str) -> String {
+    if secret.is_empty() {
+        return text.to_owned();
+    }
+    let spellings = [secret.replace('\'', "''"), secret.replace('"', "\"\""), secret.to_owned()];
+    spellings.iter().fold(text.to_owned(), |text, spelling| text.replace(spelling.as_str(), "***"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_holds_no_password() {
+        for (sql, expected) in [
+            ("CREATE USER u PASSWORD 'hunter2'", "CREATE USER u PASSWORD '***'"),
+            (
+                "CREATE STREAMING TABLE t (a INT) WITH ('topic' = 't', 'properties.sasl.password' = 'it''s')",
+                "CREATE STREAMING TABLE t (a INT) WITH ('topic' = 't', 'properties.sasl.password' = '***')",
+            ),
+            (
+                "CREATE STREAMING TABLE t (a INT) WITH ('properties.ssl.key.password' = \"hunter2\", 'x.secret' = SECRET s)",
+                "CREATE STREAMING TABLE t (a INT) WITH ('properties.ssl.key.password' = \"***\", 'x.secret' = SECRET s)",
+            ),
+            (" DROP TABLE t ", "DROP TABLE t"),
+        ] {
+            assert_eq!(mask(&parser::parse_one(sql).unwrap(), sql), expected, "{sql}");
+        }
     }
 }

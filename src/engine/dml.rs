@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 pub async fn insert(call: &Call<'_>, insert: &Insert, values: &[ScalarValue]) -> Result<i64> {
     let planning = call.planning();
     let table = writable_table(&planning, &insert.table.0)?;
+    refuse_external_delta(&table)?;
     let insert = insert.clone();
     let values = values.to_vec();
     let runnable = call
@@ -100,13 +101,14 @@ pub async fn source(planning: &Planning, table: &Table, insert: &Insert, values:
 /// Columns of a table in the order of INSERT: data columns, then a Hive table's partition columns.
 pub fn target_schema(table: &Table) -> Result<SchemaRef> {
     let mut columns = table.columns.clone();
-    if table.kind == TableKind::External {
+    if table.has_partition_directories() {
         columns.extend(table.partition_columns.iter().cloned());
     }
     providers::schema(&columns)
 }
 
-fn column_index(table: &Table, schema: &Schema, name: &str) -> Result<usize> {
+/// The position of a column by its name, exact first, then without regard to case.
+pub fn column_index(table: &Table, schema: &Schema, name: &str) -> Result<usize> {
     let fields = schema.fields();
     fields
         .iter()
@@ -188,12 +190,29 @@ async fn write_mode(planning: &Planning, table: &Table, insert: &Insert) -> Resu
 
 async fn write_plan(planning: &Planning, table: &Table, input: Arc<dyn ExecutionPlan>, mode: WriteMode) -> Result<Arc<dyn ExecutionPlan>> {
     let engine = planning.engine();
+    refuse_external_delta(table)?;
     match table.kind {
         TableKind::External => {
             engine.storage().location(&table.location, Access::Write)?;
             providers::hive(engine, table)?.insert_plan(input, mode)
         }
         TableKind::Managed => providers::managed(engine, table).await?.insert_plan(input, mode),
+        TableKind::Streaming => Err(fed_by_source(&providers::full_name(table))),
+    }
+}
+
+/// A streaming table cannot be written.
+pub fn fed_by_source(full_name: &str) -> Error {
+    Error::new(Code::WrongObject, format!("table \"{full_name}\" is a streaming table: its rows come from its source only"))
+        .hint("CREATE TABLE .. AS SELECT makes a table that can be changed.")
+}
+
+/// Another program commits to such a table; a second writer would have to follow all of its rules.
+pub fn refuse_external_delta(table: &Table) -> Result<()> {
+    match table.is_external_delta() {
+        false => Ok(()),
+        true => Err(Error::new(Code::NotSupported, format!("external Delta table \"{}\" can only be read", providers::full_name(table)))
+            .hint("Write to it with the program that made it, or CREATE TABLE .. AS SELECT makes a copy that weir writes.")),
     }
 }
 
@@ -246,21 +265,27 @@ pub fn bind(plan: LogicalPlan, values: &[ScalarValue]) -> Result<LogicalPlan> {
 /// `VALUES (?, 1.10)`: each placeholder gets the type of its column, and so does a number for a DECIMAL: the planner
 /// would read it as a DOUBLE, of which 15 digits are right.
 fn type_values(query: &mut sqlparser::ast::Query, types: &[String]) {
-    use sqlparser::ast::{CastKind, Expr as SqlExpr, SetExpr, Value};
+    use sqlparser::ast::SetExpr;
     let SetExpr::Values(values) = query.body.as_mut() else { return };
     for row in &mut values.rows {
         for (cell, sql_type) in row.iter_mut().zip(types) {
-            let typed = match &*cell {
-                SqlExpr::Value(value) if matches!(value.value, Value::Placeholder(_)) => Some(cell.clone()),
-                other if sql_type.starts_with("DECIMAL") => {
-                    plain_number(other).map(|digits| SqlExpr::Value(Value::SingleQuotedString(digits).into()))
-                }
-                _ => None,
-            };
-            if let (Some(expr), Ok(data_type)) = (typed, crate::parser::parse_type(sql_type)) {
-                *cell = SqlExpr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None };
-            }
+            type_value(cell, sql_type);
         }
+    }
+}
+
+/// As [`type_values`], for one value.
+pub fn type_value(cell: &mut sqlparser::ast::Expr, sql_type: &str) {
+    use sqlparser::ast::{CastKind, Expr as SqlExpr, Value};
+    let typed = match &*cell {
+        SqlExpr::Value(value) if matches!(value.value, Value::Placeholder(_)) => Some(cell.clone()),
+        other if sql_type.starts_with("DECIMAL") => {
+            plain_number(other).map(|digits| SqlExpr::Value(Value::SingleQuotedString(digits).into()))
+        }
+        _ => None,
+    };
+    if let (Some(expr), Ok(data_type)) = (typed, crate::parser::parse_type(sql_type)) {
+        *cell = SqlExpr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None };
     }
 }
 

@@ -41,6 +41,8 @@ fn inner_query(statement: &Statement, analyze: bool) -> Result<&QueryStatement> 
         _ if analyze => Err(Error::new(Code::NotSupported, "EXPLAIN ANALYZE runs its statement, so it takes queries only")
             .hint("Use EXPLAIN without ANALYZE.")),
         Statement::Insert(insert) => Ok(&insert.source),
+        Statement::Delete(delete) => Ok(&delete.source),
+        Statement::Update(update) => Ok(&update.source),
         Statement::CopyTo(copy) => Ok(&copy.source),
         Statement::CreateTable(create) => create.query.as_ref().ok_or_else(nothing),
         Statement::CreateView { query, .. } => Ok(query),

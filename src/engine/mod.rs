@@ -6,6 +6,7 @@
 //!                                               '- names without regard to case
 //! ```
 
+mod changes;
 mod cooperative;
 mod ddl;
 mod ddl_text;
@@ -16,11 +17,13 @@ pub mod errors;
 mod execute;
 mod explain;
 pub mod information_schema;
+mod maintenance;
 mod ml;
 pub mod model_runs;
 mod names;
 mod nested_loop_join;
 mod parameters;
+pub mod places;
 mod planning;
 mod providers;
 pub mod queries;
@@ -28,6 +31,7 @@ mod runtime;
 mod session;
 pub mod settings;
 mod show;
+mod streams;
 pub mod system;
 pub mod types;
 
@@ -36,13 +40,15 @@ pub use session::Session;
 
 use crate::auth::{Passwords, password};
 use crate::catalog::{Catalog, Change, Table, TableKind, User};
-use crate::config::Secret;
+use crate::config::{BucketConfig, Secret};
 use crate::error::{Code, Error, Result};
 use crate::models::Models;
 use crate::parser::Statement;
 use crate::storage::durable::Depth;
 use crate::storage::{Root, Storage, durable};
-use crate::tables::managed::ManagedTables;
+use crate::tables::managed::{DeltaTables, ManagedTables};
+use crate::tables::streaming::StreamTables;
+use crate::tables::streaming::status::StreamBoard;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -68,6 +74,7 @@ pub struct EngineOptions {
     pub data_dir: PathBuf,
     pub warehouse: PathBuf,
     pub roots: Vec<Root>,
+    pub buckets: Vec<BucketConfig>,
     pub limits: EngineLimits,
     pub sql_bytes_max: usize,
     pub query_timeout: Option<Duration>,
@@ -89,6 +96,8 @@ pub struct Engine {
     catalog: Arc<Catalog>,
     storage: Arc<Storage>,
     managed: Arc<ManagedTables>,
+    streams: StreamTables,
+    delta: Arc<DeltaTables>,
     models: Arc<Models>,
     model_runs: ModelRuns,
     queries: Arc<QueryRegistry>,
@@ -171,7 +180,7 @@ impl Engine {
         make_directory(&options.data_dir)?;
         let catalog = Catalog::open(&options.data_dir.join("meta.db"))?;
         make_directory(&options.warehouse)?;
-        let storage = Storage::open(&options.warehouse, options.roots)?;
+        let storage = Storage::open_with_buckets(&options.warehouse, options.roots, &options.buckets)?;
         let models = Models::open(&options.data_dir.join("models"))?;
         let runtime = runtime::runtime_env(&options.limits, &storage)?;
         let base_state = runtime::base_state(&options.limits, runtime)?;
@@ -185,6 +194,8 @@ impl Engine {
             .map_err(|error| Error::new(Code::LimitExceeded, format!("could not start the query threads: {error}")))?;
         let engine = Arc::new(Self {
             managed: ManagedTables::new(Arc::clone(&storage)),
+            streams: StreamTables::default(),
+            delta: DeltaTables::new(Arc::clone(&storage)),
             model_runs: ModelRuns::default(),
             queries: Arc::new(QueryRegistry::new(options.history_rows_max, options.queries_max, options.queries_per_user_max)),
             planning: PlanningThreads::new(options.limits.planning_timeout),
@@ -265,6 +276,11 @@ impl Engine {
         &self.model_runs
     }
 
+    /// What the streaming tables tell about themselves.
+    pub fn streams_board(&self) -> &StreamBoard {
+        self.streams.board()
+    }
+
     /// What runs and what ran.
     pub fn queries(&self) -> &Arc<QueryRegistry> {
         &self.queries
@@ -282,6 +298,10 @@ impl Engine {
 
     fn managed(&self) -> &Arc<ManagedTables> {
         &self.managed
+    }
+
+    fn delta(&self) -> &Arc<DeltaTables> {
+        &self.delta
     }
 
     fn models(&self) -> &Arc<Models> {
@@ -331,18 +351,27 @@ impl Engine {
     /// Ends a table that left the catalog; a managed one's files go when running queries have had time to end.
     async fn forget_table(self: &Arc<Self>, table: &Table) {
         if table.kind == TableKind::External {
+            self.delta.forget(&table.id);
             return;
         }
         if let Err(error) = self.managed.close(&table.id, None).await {
             tracing::warn!(table = %providers::full_name(table), %error, "could not close a dropped table");
         }
-        let (id, directory) = (table.id.clone(), PathBuf::from(&table.location));
-        let managed = Arc::clone(&self.managed);
+        self.streams.close(&table.id);
+        self.streams.board().remove(&table.id);
+        if table.located {
+            return;
+        }
+        let place = match places::of(self, table) {
+            Ok(place) => place,
+            Err(error) => return tracing::warn!(table = %providers::full_name(table), %error, "a dropped table's files stay"),
+        };
+        let (id, managed) = (table.id.clone(), Arc::clone(&self.managed));
         // Not waited for at shutdown: the next start sweeps what is left.
         drop(crate::telemetry::task::spawn(format!("delete {}", table.location), async move {
             tokio::time::sleep(DROP_GRACE).await;
-            if let Err(error) = managed.close(&id, Some(&directory)).await {
-                tracing::warn!(directory = %directory.display(), %error, "could not delete a dropped table's files");
+            if let Err(error) = managed.close(&id, Some(&place)).await {
+                tracing::warn!(place = %place.text(), %error, "could not delete a dropped table's files");
             }
         }));
     }

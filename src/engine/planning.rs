@@ -5,6 +5,7 @@
 
 use crate::catalog::{ObjectKey, Snapshot, View};
 use crate::engine::names::{self, KnownNames};
+use crate::engine::settings::{Settings, StreamReading};
 use crate::engine::{Engine, errors, ml, parameters, providers};
 use crate::error::{Code, Error, Result};
 use crate::models::CatalogLookup;
@@ -26,6 +27,10 @@ use tokio::sync::Mutex;
 const VIEW_DEPTH_MAX: usize = 32;
 /// The schema under which ad-hoc files stand in a plan.
 const FILES: &str = "__weir_files";
+/// The schema under which the dead letters of streaming tables stand in a plan; the name is the table's, as written.
+const DEAD_LETTERS: &str = "__weir_dead_letters";
+/// The name under which the rows that a statement changes stand in its query.
+pub const TARGET: &str = "__weir_target";
 
 /// What every part of one statement shares.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ struct Shared {
     engine: Arc<Engine>,
     user: String,
     snapshot: Arc<Snapshot>,
+    stream_reading: StreamReading,
     /// Providers by database and name, with and without the file column.
     pinned: Mutex<HashMap<PinnedKey, Arc<dyn TableProvider>>>,
 }
@@ -51,17 +57,19 @@ pub struct Planning {
     views: Vec<ObjectKey>,
     /// The ML table functions of the query being planned, by their stand-in names.
     ml_tables: HashMap<String, Arc<dyn TableProvider>>,
+    /// The table whose rows a statement changes, under the name [`TARGET`].
+    target: Option<Arc<dyn TableProvider>>,
     file_column: bool,
 }
 
 impl Planning {
     /// A new statement's planning over the newest catalog.
-    pub fn new(engine: &Arc<Engine>, user: &str, database: &str, timezone: &str) -> Self {
+    pub fn new(engine: &Arc<Engine>, user: &str, database: &str, settings: &Settings) -> Self {
         let snapshot = engine.catalog().snapshot();
         let mut state = engine.base_state().clone();
         let options = state.config_mut().options_mut();
         options.catalog.default_schema = database.to_owned();
-        options.execution.time_zone = Some(timezone.to_owned());
+        options.execution.time_zone = Some(settings.timezone().to_owned());
         // now() is one instant for the whole statement.
         state.mark_start_execution();
         let lookup = Arc::new(CatalogLookup {
@@ -76,8 +84,22 @@ impl Planning {
         for (name, function) in table_functions {
             state.register_udtf(name, function);
         }
-        let shared = Arc::new(Shared { engine: Arc::clone(engine), user: user.to_owned(), snapshot, pinned: Mutex::default() });
-        Self { shared, state, database: database.to_owned(), views: Vec::new(), ml_tables: HashMap::new(), file_column: false }
+        let shared = Arc::new(Shared {
+            engine: Arc::clone(engine),
+            user: user.to_owned(),
+            snapshot,
+            stream_reading: settings.stream_reading(),
+            pinned: Mutex::default(),
+        });
+        Self {
+            shared,
+            state,
+            database: database.to_owned(),
+            views: Vec::new(),
+            ml_tables: HashMap::new(),
+            target: None,
+            file_column: false,
+        }
     }
 
     /// The catalog as this statement sees it.
@@ -88,6 +110,11 @@ impl Planning {
     /// The engine.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.shared.engine
+    }
+
+    /// What the statement sees of streaming tables.
+    pub fn stream_reading(&self) -> StreamReading {
+        self.shared.stream_reading
     }
 
     /// The engine state of this statement.
@@ -103,6 +130,17 @@ impl Planning {
     /// The planning of a view's definition: reading that view is an error, also through another one.
     pub fn defining(mut self, view: ObjectKey) -> Self {
         self.views.push(view);
+        self
+    }
+
+    /// The planning of a statement that changes rows of a table: `rows` stand in the query as [`TARGET`], and whatever
+    /// else the statement reads of that table is the same version.
+    pub async fn changing(mut self, table: &ObjectKey, version: Arc<dyn TableProvider>, rows: Arc<dyn TableProvider>) -> Self {
+        for file_column in [false, true] {
+            let key = (table.database.clone(), table.name.clone(), file_column);
+            self.shared.pinned.lock().await.insert(key, Arc::clone(&version));
+        }
+        self.target = Some(rows);
         self
     }
 
@@ -139,6 +177,7 @@ impl Planning {
     async fn known_names(&self, query: &mut Query) -> Result<KnownNames> {
         let mut known = KnownNames::default();
         name_files(query);
+        name_dead_letters(query)?;
         let common = common_tables(query);
         for relation in names::relations(query) {
             let parts = parts(&relation);
@@ -176,8 +215,18 @@ impl Planning {
             {
                 return Ok(Some(Arc::clone(table)));
             }
+            if let ([name], Some(target)) = (parts, &self.target)
+                && name == TARGET
+            {
+                return Ok(Some(Arc::clone(target)));
+            }
             let key = match parts {
                 [schema, path] if schema == FILES => (FILES.to_owned(), path.clone(), self.file_column),
+                [schema, table] if schema == DEAD_LETTERS => {
+                    let parts: Vec<String> = table.split('.').map(str::to_owned).collect();
+                    let key = self.key(&parts)?;
+                    (format!("{DEAD_LETTERS}.{}", key.database), key.name, false)
+                }
                 _ => {
                     let key = self.key(parts)?;
                     (key.database, key.name, self.file_column)
@@ -204,12 +253,19 @@ impl Planning {
             "system" => return super::system::table(self, &self.shared.user, name),
             _ => {}
         }
+        if let Some(database) = database.strip_prefix(DEAD_LETTERS).and_then(|rest| rest.strip_prefix('.')) {
+            let parts = [database.to_owned(), name.to_owned()];
+            super::dml::writable_table(self, &parts)?;
+            // Through the pin of the statement: the table's rows and its dead letters are of one moment.
+            let Some(rows) = self.provider(&parts).await? else { return Ok(None) };
+            return providers::dead_letters(rows.as_ref(), name).map(Some);
+        }
         let key = ObjectKey::new(database, name);
         if let Some(view) = self.snapshot().views.get(&key).cloned() {
             return Box::pin(self.view(&key, &view)).await.map(Some);
         }
         match self.snapshot().tables.get(&key) {
-            Some(table) => providers::provider(engine, table, self.file_column).await.map(Some),
+            Some(table) => providers::provider(engine, table, self.file_column, self.stream_reading()).await.map(Some),
             None => Ok(None),
         }
     }
@@ -332,6 +388,37 @@ fn name_files(query: &mut Query) {
     let _ = query.visit(&mut Files);
 }
 
+/// `FROM dead_letters('t')` becomes a table of the schema of dead letters.
+fn name_dead_letters(query: &mut Query) -> Result<()> {
+    use sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, TableAlias, TableFactor, Value, VisitMut, VisitorMut};
+    use std::ops::ControlFlow;
+    const NAME: &str = "dead_letters";
+    struct DeadLetters;
+    impl VisitorMut for DeadLetters {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            let TableFactor::Table { name, alias, args: args @ Some(_), .. } = factor else { return ControlFlow::Continue(()) };
+            if !matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case(NAME)) {
+                return ControlFlow::Continue(());
+            }
+            let given = args.take().map(|args| args.args).unwrap_or_default();
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Value(value)))] = given.as_slice() else {
+                return ControlFlow::Break(());
+            };
+            let Value::SingleQuotedString(table) = &value.value else { return ControlFlow::Break(()) };
+            let ident = |value: &str| ObjectNamePart::Identifier(Ident::with_quote('"', value));
+            name.0 = vec![ident(DEAD_LETTERS), ident(table)];
+            alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(NAME), columns: Vec::new(), at: None });
+            ControlFlow::Continue(())
+        }
+    }
+    match query.visit(&mut DeadLetters) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::new(Code::InvalidStatement, "dead_letters takes the name of one streaming table")
+            .hint("Write FROM dead_letters('ratings_raw'): the name in quotes, no column and no parameter.")),
+    }
+}
+
 fn common_tables(query: &Query) -> BTreeSet<String> {
     use sqlparser::ast::{Visit, Visitor};
     use std::ops::ControlFlow;
@@ -385,7 +472,11 @@ impl SchemaProvider for StatementSchema {
         relation_names(self.planning.snapshot(), &self.database).into_iter().map(str::to_lowercase).collect()
     }
     async fn table(&self, name: &str) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
-        let parts = if name.starts_with("__weir_ml_") { vec![name.to_owned()] } else { vec![self.database.clone(), name.to_owned()] };
+        let parts = if name.starts_with("__weir_ml_") || name == TARGET {
+            vec![name.to_owned()]
+        } else {
+            vec![self.database.clone(), name.to_owned()]
+        };
         Ok(self.planning.provider(&parts).await?)
     }
     fn table_exist(&self, name: &str) -> bool {

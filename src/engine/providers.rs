@@ -1,26 +1,50 @@
 //! From the catalog's definition of a table to its provider.
 
 use crate::catalog::{Column, Table, TableKind};
-use crate::engine::{Engine, errors, types};
+use crate::engine::settings::StreamReading;
+use crate::engine::{Engine, errors, places, types};
 use crate::error::{Code, Error, Result};
 use crate::storage::{Access, Location};
 use crate::tables::hive::{Format, HiveTable, HiveTableDef};
-use crate::tables::managed::ManagedTable;
+use crate::tables::managed::{DeltaVersion, ManagedTable};
+use crate::tables::streaming::{DeadLetterTable, StreamSnapshot};
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::session_state::SessionState;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
-/// A table as it is now; for a managed one, its newest snapshot.
-pub async fn provider(engine: &Engine, table: &Table, file_column: bool) -> Result<Arc<dyn TableProvider>> {
-    match table.kind {
-        TableKind::External => {
-            let table = hive(engine, table)?;
-            Ok(if file_column { Arc::new(table.with_file_column()) } else { Arc::new(table) })
+/// A table as it is now; for a managed one, its newest snapshot; for a streaming one, what `reading` says.
+pub fn provider<'a>(
+    engine: &'a Engine,
+    table: &'a Table,
+    file_column: bool,
+    reading: StreamReading,
+) -> BoxFuture<'a, Result<Arc<dyn TableProvider>>> {
+    Box::pin(async move {
+        match table.kind {
+            TableKind::External if table.is_external_delta() => Ok(delta(engine, table).await?.snapshot()),
+            TableKind::External => {
+                let table = hive(engine, table)?;
+                let table: Arc<dyn TableProvider> = if file_column { Arc::new(table.with_file_column()) } else { Arc::new(table) };
+                Ok(table)
+            }
+            TableKind::Managed => Ok(managed(engine, table).await?.snapshot()),
+            TableKind::Streaming => {
+                let snapshot: Arc<dyn TableProvider> = engine.stream_table(table).await?.snapshot(reading.read, reading.timeout).await?;
+                Ok(snapshot)
+            }
         }
-        TableKind::Managed => Ok(managed(engine, table).await?.snapshot()),
+    })
+}
+
+/// The records of a streaming table that could not be decoded, at the same moment as the rows of `provider`.
+pub fn dead_letters(provider: &dyn TableProvider, name: &str) -> Result<Arc<dyn TableProvider>> {
+    match (provider as &dyn std::any::Any).downcast_ref::<StreamSnapshot>() {
+        Some(snapshot) => Ok(Arc::new(DeadLetterTable::of(snapshot))),
+        None => Err(Error::new(Code::WrongObject, format!("table \"{name}\" is not a streaming table"))
+            .hint("Only streaming tables have dead letters.")),
     }
 }
 
@@ -44,8 +68,13 @@ pub fn hive(engine: &Engine, table: &Table) -> Result<HiveTable> {
 }
 
 /// The open managed table behind a definition.
-pub async fn managed(engine: &Engine, table: &Table) -> Result<Arc<ManagedTable>> {
-    engine.managed().open(&table.id, &full_name(table), Path::new(&table.location)).await
+pub fn managed<'a>(engine: &'a Engine, table: &'a Table) -> BoxFuture<'a, Result<Arc<ManagedTable>>> {
+    Box::pin(async move { engine.managed().open(&table.id, &full_name(table), &places::of(engine, table)?).await })
+}
+
+/// The newest version of another program's Delta table.
+pub fn delta<'a>(engine: &'a Engine, table: &'a Table) -> BoxFuture<'a, Result<DeltaVersion>> {
+    Box::pin(async move { engine.delta().newest(&table.id, &full_name(table), &table.location).await })
 }
 
 /// A file or directory named in a query: the format by its ending, the columns by its contents.

@@ -183,11 +183,11 @@ impl Session {
     }
 
     pub(super) fn planning(&self) -> Planning {
-        let (database, timezone) = {
+        let (database, settings) = {
             let values = self.values();
-            (values.database.clone(), values.settings.timezone().to_owned())
+            (values.database.clone(), values.settings.clone())
         };
-        Planning::new(&self.engine, &self.user, &database, &timezone)
+        Planning::new(&self.engine, &self.user, &database, &settings)
     }
 
     pub(super) fn statement_timeout(&self) -> Option<Duration> {

@@ -3,6 +3,7 @@
 //! Everything that touches memory, paths or parallelism is the administrator's, in the configuration.
 
 use crate::error::{Code, Error, Result};
+use crate::tables::streaming::StreamRead;
 use datafusion::arrow::array::timezone::Tz;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +29,14 @@ pub static SETTINGS: &[Setting] = &[
         help: "longest run of a statement: '30 s', '5 min', milliseconds as a bare number, 0 = the server's limit",
         check: duration,
     },
+    Setting {
+        name: "stream_read",
+        default: "hot",
+        help: "what a query sees of a streaming table: 'hot' = committed rows and those that arrived since, 'committed', 'latest' = \
+               waits for what the topic holds now",
+        check: stream_read,
+    },
+    Setting { name: "stream_read_timeout", default: "10 s", help: "longest wait of stream_read = 'latest'", check: duration },
     Setting { name: "timezone", default: "UTC", help: "time zone of now() and of casts from text with a zone", check: time_zone },
 ];
 
@@ -124,10 +133,27 @@ impl Settings {
         parse_duration(value).filter(|duration| !duration.is_zero())
     }
 
+    /// What queries see of streaming tables.
+    pub fn stream_reading(&self) -> StreamReading {
+        let value = |name: &str| self.get(name).unwrap_or_default();
+        StreamReading {
+            read: stream_read_of(&value("stream_read")).unwrap_or_default(),
+            timeout: parse_duration(&value("stream_read_timeout")).unwrap_or_default(),
+        }
+    }
+
     /// The session's time zone.
     pub fn timezone(&self) -> &str {
         self.changed.get("timezone").map_or("UTC", String::as_str)
     }
+}
+
+/// What a query sees of streaming tables, and how long it waits for that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamReading {
+    pub read: StreamRead,
+    /// For [`StreamRead::Latest`].
+    pub timeout: Duration,
 }
 
 fn find(name: &str) -> Option<&'static Setting> {
@@ -163,6 +189,20 @@ fn duration(value: &str) -> Result<String, String> {
         Some(_) => Err("It may be at most 24 hours.".into()),
         None => Err("Write '30 s', '5 min', or milliseconds as a bare number.".into()),
     }
+}
+
+fn stream_read(value: &str) -> Result<String, String> {
+    match stream_read_of(value) {
+        Some(_) => Ok(value.to_lowercase()),
+        None => Err("Use one of: hot, committed, latest.".into()),
+    }
+}
+
+fn stream_read_of(value: &str) -> Option<StreamRead> {
+    [("hot", StreamRead::Hot), ("committed", StreamRead::Committed), ("latest", StreamRead::Latest)]
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(value))
+        .map(|(_, read)| *read)
 }
 
 fn time_zone(value: &str) -> Result<String, String> {
@@ -208,6 +248,17 @@ mod tests {
         for (text, millis) in [("1500", 1500), ("30 s", 30_000), ("2min", 120_000), ("1.5 h", 5_400_000)] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_session_says_what_it_sees_of_streams() {
+        let mut settings = Settings::default();
+        let reading = |read, seconds| StreamReading { read, timeout: Duration::from_secs(seconds) };
+        assert_eq!(settings.stream_reading(), reading(StreamRead::Hot, 10));
+        settings.set("stream_read", Some("LATEST")).unwrap();
+        settings.set("stream_read_timeout", Some("2 s")).unwrap();
+        assert_eq!(settings.stream_reading(), reading(StreamRead::Latest, 2));
+        assert_eq!(settings.set("stream_read", Some("warm")).unwrap_err().hint.unwrap(), "Use one of: hot, committed, latest.");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use crate::catalog::{Column, Model, ObjectKey, Secret, SecretSource, Table, TableKind, View};
 use crate::engine::dispatch::{Answer, Call};
-use crate::engine::{ddl_text, dml, edge, errors, planning, providers, system, types};
+use crate::engine::system::{self, streams};
+use crate::engine::{ddl_text, dml, edge, errors, maintenance, planning, providers, types};
 use crate::error::{Code, Error, Result};
 use crate::parser::{DescribeTarget, ObjectName, Show, Statement};
 use datafusion::arrow::array::{ArrayRef, StringArray};
@@ -18,6 +19,9 @@ pub fn schema(statement: &Statement) -> Option<SchemaRef> {
             DescribeTarget::Object(_) | DescribeTarget::Query(_) => text_schema(&["col_name", "data_type", "comment"]),
             DescribeTarget::Model(_) | DescribeTarget::Database(_) => text_schema(&["property", "value"]),
         },
+        Statement::Optimize { .. } => maintenance::optimize_schema(),
+        Statement::Vacuum(_) => maintenance::vacuum_schema(),
+        Statement::CreateStream(create) if create.infer_records.is_some() => text_schema(&["create_statement"]),
         Statement::Show(show) => match show {
             Show::Databases { .. } => text_schema(&["database_name"]),
             Show::Tables { .. } => text_schema(&["database_name", "table_name", "table_type"]),
@@ -26,6 +30,7 @@ pub fn schema(statement: &Statement) -> Option<SchemaRef> {
             Show::Partitions { .. } => text_schema(&["partition"]),
             Show::CreateTable { .. } | Show::CreateView { .. } => text_schema(&["create_statement"]),
             Show::Models { .. } => text_schema(&["database_name", "model_name", "model_type", "default_version"]),
+            Show::Streams { .. } => streams::listing_schema(),
             Show::Users => text_schema(&["user_name", "role"]),
             Show::Secrets => text_schema(&["secret_name", "source"]),
             Show::Functions { .. } => text_schema(&["function_name", "signature", "description"]),
@@ -54,6 +59,10 @@ pub async fn run(call: &Call<'_>, statement: &Statement) -> Result<Answer> {
         Statement::Show(Show::ProcessList) => {
             let mine = call.session.current_user()?;
             let batch = system::processes(call.session.engine(), &mine)?;
+            return Ok(Answer::Rows(vec![batch], schema));
+        }
+        Statement::Show(Show::Streams { like }) => {
+            let batch = streams::listing(&call.planning(), |name| matches(name, like))?;
             return Ok(Answer::Rows(vec![batch], schema));
         }
         Statement::Show(show) => show_rows(call, show).await?,
@@ -124,8 +133,9 @@ async fn show_rows(call: &Call<'_>, show: &Show) -> Result<Vec<Row>> {
             }
             let engine = call.session.engine();
             let partitions = match table.kind {
+                TableKind::External if table.is_external_delta() => providers::delta(engine, &table).await?.partitions(),
                 TableKind::External => providers::hive(engine, &table)?.partitions().await?,
-                TableKind::Managed => providers::managed(engine, &table).await?.partitions(),
+                TableKind::Managed | TableKind::Streaming => providers::managed(engine, &table).await?.partitions(),
             };
             partitions.into_iter().map(|partition| vec![Some(partition)]).collect()
         }
@@ -167,7 +177,7 @@ async fn show_rows(call: &Call<'_>, show: &Show) -> Result<Vec<Row>> {
             let table = dml::writable_table(&planning, &name.0)?;
             table.properties.iter().map(|(key, value)| row([key, value])).collect()
         }
-        Show::ProcessList => Vec::new(),
+        Show::ProcessList | Show::Streams { .. } => Vec::new(),
     })
 }
 
@@ -228,6 +238,7 @@ fn table_type(table: &Table) -> &'static str {
     match table.kind {
         TableKind::External => "EXTERNAL TABLE",
         TableKind::Managed => "TABLE",
+        TableKind::Streaming => "STREAMING TABLE",
     }
 }
 
@@ -238,7 +249,7 @@ async fn relation_columns(call: &Call<'_>, parts: &[String]) -> Result<Vec<Colum
     let snapshot = Arc::clone(planning.snapshot());
     if let Some(table) = snapshot.tables.get(&key) {
         let mut columns = table.columns.clone();
-        if table.kind == TableKind::External {
+        if table.has_partition_directories() {
             columns.extend(table.partition_columns.iter().cloned());
         }
         return Ok(columns);
@@ -332,6 +343,19 @@ fn details(snapshot: &crate::catalog::Snapshot, key: &ObjectKey) -> Vec<Row> {
         add("Location", &table.location);
         if let Some(comment) = &table.comment {
             add("Comment", comment);
+        }
+        if let Some(stream) = &table.stream {
+            add("Connector", &stream.connector);
+            add("Wanted", if stream.paused { "paused" } else { "running" });
+            if let Some(watermark) = &stream.watermark {
+                add("Watermark", &ddl_text::watermark(watermark));
+            }
+            for (column, kind) in &stream.metadata_columns {
+                add("Metadata", &format!("{column} FROM '{kind}'"));
+            }
+            for (name, secret) in &stream.secret_options {
+                add(name, &format!("SECRET {secret}"));
+            }
         }
         for (name, value) in table.properties.iter().chain(&table.options) {
             add(name, value);

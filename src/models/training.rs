@@ -10,6 +10,7 @@ use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::memory_pool::MemoryPool;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -211,6 +212,28 @@ pub(super) struct StopOnDrop(pub Arc<AtomicBool>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Hands every batch of the training query to `add`, which returns how many rows it has by now.
+///
+/// # Errors
+/// Those of the rows and of `add`, `Cancelled` as soon as `cancel` fires.
+pub(super) async fn read_rows(
+    spec: &TrainSpec,
+    mut rows: Rows<'_>,
+    cancel: &CancellationToken,
+    mut add: impl FnMut(&RecordBatch) -> Result<u64> + Send,
+) -> Result<()> {
+    loop {
+        let batch = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(cancelled(&spec.name)),
+            batch = rows.next() => batch,
+        };
+        let Some(batch) = batch.transpose()? else { return Ok(()) };
+        let rows = add(&batch)?;
+        (spec.observer)(TrainingProgress { phase: "reading".into(), rows, ..TrainingProgress::default() });
     }
 }
 

@@ -87,11 +87,14 @@ fn add(cursor: &mut Cursor<'_>) -> Result<AlterTable> {
 }
 
 fn added_column(cursor: &mut Cursor<'_>) -> Result<super::ast::ColumnDef> {
-    let (column, key) = table::column(cursor)?;
-    if key {
+    let added = table::column(cursor)?;
+    if added.is_key {
         return Err(Cursor::not_supported("PRIMARY KEY of an added column"));
     }
-    Ok(column)
+    if added.metadata.is_some() {
+        return Err(Cursor::not_supported("METADATA of an added column"));
+    }
+    Ok(added.column)
 }
 
 fn drop(cursor: &mut Cursor<'_>) -> Result<AlterTable> {

@@ -35,6 +35,15 @@ pub enum Statement {
         name: ObjectName,
         action: AlterTable,
     },
+    CreateStream(CreateStream),
+    DropStream {
+        name: ObjectName,
+        if_exists: bool,
+    },
+    AlterStream {
+        name: ObjectName,
+        action: AlterStream,
+    },
     CreateView {
         name: ObjectName,
         or_replace: bool,
@@ -48,6 +57,17 @@ pub enum Statement {
         if_exists: bool,
     },
     Insert(Insert),
+    Delete(Delete),
+    Update(Update),
+    /// TRUNCATE [TABLE] t.
+    Truncate {
+        name: ObjectName,
+    },
+    /// OPTIMIZE [TABLE] t.
+    Optimize {
+        name: ObjectName,
+    },
+    Vacuum(Vacuum),
     CopyTo(CopyTo),
     CreateModel(CreateModel),
     DropModel {
@@ -304,6 +324,71 @@ pub struct Insert {
     pub source: QueryStatement,
 }
 
+/// CREATE STREAMING TABLE.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CreateStream {
+    /// Everything that CREATE TABLE has too; the options of the source are its `options`.
+    pub table: CreateTable,
+    /// Columns with METADATA [FROM '..']: name as written, what the record says, lower case.
+    pub metadata_columns: Vec<(String, String)>,
+    pub watermark: Option<Watermark>,
+    /// INFER FROM TOPIC: the columns come from so many records.
+    pub infer_records: Option<u64>,
+}
+
+/// `WATERMARK FOR column AS column - INTERVAL ..`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    pub column: String,
+    pub delay_ms: i64,
+}
+
+/// What ALTER STREAMING TABLE changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlterStream {
+    Pause,
+    Resume,
+    Seek(SeekTarget),
+    Rename(ObjectName),
+}
+
+/// Where SEEK TO goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SeekTarget {
+    Earliest,
+    Latest,
+    /// As written.
+    Timestamp(String),
+    /// Partition and offset, in the order written.
+    Offsets(Vec<(i32, i64)>),
+}
+
+/// DELETE FROM t [WHERE ..].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delete {
+    pub table: ObjectName,
+    /// `SELECT * FROM t WHERE ..`: the rows that go.
+    pub source: QueryStatement,
+}
+
+/// UPDATE t SET a = 1 [WHERE ..].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    pub table: ObjectName,
+    /// The columns that change, as written.
+    pub columns: Vec<String>,
+    /// `SELECT 1 FROM t WHERE ..`: the new values of these columns, for the rows that change.
+    pub source: QueryStatement,
+}
+
+/// VACUUM [TABLE] t [RETAIN n HOURS] [DRY RUN].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vacuum {
+    pub name: ObjectName,
+    pub retain_hours: Option<f64>,
+    pub dry_run: bool,
+}
+
 /// COPY .. TO a file or directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CopyTo {
@@ -384,6 +469,9 @@ pub enum Show {
         name: ObjectName,
     },
     Models {
+        like: Option<String>,
+    },
+    Streams {
         like: Option<String>,
     },
     Users,

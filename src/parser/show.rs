@@ -8,8 +8,6 @@ use sqlparser::tokenizer::Token;
 
 /// What SHOW lists in later versions.
 const LATER: &[&str] = &[
-    "STREAMS",
-    "STREAMING",
     "TASKS",
     "GRANTS",
     "ROLES",
@@ -42,6 +40,8 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement> {
             Show::Views { database: in_database(cursor)?, like: like(cursor)? }
         }
         "MODELS" => Show::Models { like: listed(cursor)? },
+        "STREAMS" => Show::Streams { like: listed(cursor)? },
+        "STREAMING" if cursor.accept(&["STREAMING", "TABLES"]) => Show::Streams { like: like(cursor)? },
         "FUNCTIONS" => Show::Functions { like: listed(cursor)? },
         "COLUMNS" | "FIELDS" => columns(cursor)?,
         "PARTITIONS" => {
@@ -118,8 +118,7 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Show> {
     if cursor.accept(&["VIEW"]) {
         return Ok(Show::CreateView { name: cursor.object_name("a view name")? });
     }
-    if cursor.is(&["TABLE"]) {
-        cursor.position += 1;
+    if cursor.accept(&["TABLE"]) || cursor.accept(&["STREAMING", "TABLE"]) {
         return Ok(Show::CreateTable { name: cursor.object_name("a table name")? });
     }
     match cursor.peek_word() {

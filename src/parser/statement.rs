@@ -5,7 +5,9 @@ use super::cursor::Cursor;
 use super::lexeme::Lexeme;
 use super::syntax::{self, Source};
 use super::table::Modifiers;
-use super::{alter, copy, database, dialect, insert, limits, model, query, session, show, stack, table, user, view};
+use super::{
+    alter, copy, database, delete, dialect, insert, limits, maintenance, model, query, session, show, stack, stream, table, user, view,
+};
 use crate::error::{Code, Error, Result, nearest};
 use sqlparser::tokenizer::Token;
 
@@ -51,6 +53,11 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         "DROP" => drop(cursor),
         "ALTER" => alter_object(cursor),
         "INSERT" => insert::parse(cursor, &[]),
+        "DELETE" => delete::delete(cursor),
+        "UPDATE" => delete::update(cursor),
+        "TRUNCATE" => delete::truncate(cursor),
+        "OPTIMIZE" => maintenance::optimize(cursor),
+        "VACUUM" => maintenance::vacuum(cursor),
         "COPY" => copy::parse(cursor),
         "EXPLAIN" => explain(cursor),
         "SHOW" => show::show(cursor),
@@ -90,13 +97,8 @@ const FIRST_WORDS: &[&str] = &[
 
 /// Statements that later versions have, or that other systems have: understood, not done.
 const LATER: &[&[&str]] = &[
-    &["DELETE"],
-    &["UPDATE"],
     &["MERGE"],
     &["REPLACE"],
-    &["TRUNCATE"],
-    &["OPTIMIZE"],
-    &["VACUUM"],
     &["GRANT"],
     &["REVOKE"],
     &["EXECUTE", "TASK"],
@@ -146,7 +148,7 @@ const KINDS: &[(&[&str], bool)] = &[
     (&["USER"], true),
     (&["SECRET"], true),
     (&["EXTERNAL", "TABLE"], true),
-    (&["STREAMING", "TABLE"], false),
+    (&["STREAMING", "TABLE"], true),
     (&["STREAM"], false),
     (&["MATERIALIZED", "VIEW"], false),
     (&["SINK"], false),
@@ -204,6 +206,10 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if modifiers.temporary && cursor.is(&["VIEW"]) {
         return Err(Cursor::not_supported("CREATE TEMPORARY VIEW").hint("Use WITH, or CREATE OR REPLACE VIEW."));
     }
+    if cursor.is(&["STREAMING", "TABLE"]) && !modifiers.temporary {
+        cursor.position += 2;
+        return stream::create(cursor, modifiers);
+    }
     let kind = cursor.peek_word().unwrap_or_default();
     let replaces = matches!(kind.as_str(), "TABLE" | "VIEW" | "MODEL");
     if (or_replace || modifiers.temporary) && !replaces && KINDS.iter().any(|(words, ours)| *ours && cursor.is(words)) {
@@ -230,6 +236,7 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Statement> {
     cursor.position += 1;
     match kind.as_str() {
         "EXTERNAL" if cursor.accept(&["TABLE"]) => table::drop(cursor),
+        "STREAMING" if cursor.accept(&["TABLE"]) => stream::drop(cursor),
         "TABLE" => table::drop(cursor),
         "VIEW" => view::drop(cursor),
         "DATABASE" | "SCHEMA" => database::drop(cursor),
@@ -246,6 +253,9 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Statement> {
 fn alter_object(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if cursor.accept(&["TABLE"]) || cursor.accept(&["EXTERNAL", "TABLE"]) {
         return alter::parse(cursor);
+    }
+    if cursor.accept(&["STREAMING", "TABLE"]) {
+        return stream::alter(cursor);
     }
     if cursor.accept(&["USER"]) {
         return user::alter(cursor);

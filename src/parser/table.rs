@@ -3,6 +3,7 @@
 use super::ast::{ColumnDef, CreateTable, ObjectName, OptionValue, PartitionColumn, SqlOption, Statement};
 use super::cursor::{Cursor, given_twice, once};
 use super::lexeme::Lexeme;
+use super::stream::{self, StreamParts};
 use super::{options, query, row_format};
 use crate::error::{Code, Error, Result, nearest};
 use sqlparser::tokenizer::Token;
@@ -17,6 +18,11 @@ pub(super) struct Modifiers {
 
 /// After `CREATE [OR REPLACE] [EXTERNAL] [TEMPORARY] TABLE`.
 pub(super) fn create(cursor: &mut Cursor<'_>, modifiers: Modifiers) -> Result<Statement> {
+    definition(cursor, modifiers, None).map(Statement::CreateTable)
+}
+
+/// The name and everything behind it; with `stream` the clauses of a streaming table are known too.
+pub(super) fn definition(cursor: &mut Cursor<'_>, modifiers: Modifiers, mut stream: Option<&mut StreamParts>) -> Result<CreateTable> {
     let if_not_exists = cursor.if_not_exists();
     let mut table = CreateTable {
         external: modifiers.external,
@@ -33,14 +39,20 @@ pub(super) fn create(cursor: &mut Cursor<'_>, modifiers: Modifiers) -> Result<St
         return Err(Cursor::not_supported("CREATE TABLE .. LIKE").hint("Write CREATE TABLE t AS SELECT * FROM other LIMIT 0."));
     }
     if cursor.is_token(&Token::LParen) && !query::begins(&cursor.rest()[1..]) {
-        columns(cursor, &mut table)?;
+        columns(cursor, &mut table, stream.as_deref_mut())?;
     }
     let mut seen = Seen::default();
     while !cursor.at_end() {
-        clause(cursor, &mut table, &mut seen)?;
+        let is_streams = match stream.as_deref_mut() {
+            Some(parts) => stream::clause(cursor, &mut table, parts)?,
+            None => false,
+        };
+        if !is_streams {
+            clause(cursor, &mut table, &mut seen)?;
+        }
     }
     check_columns(&table)?;
-    Ok(Statement::CreateTable(table))
+    Ok(table)
 }
 
 /// Clauses whose value may be empty, so that the table itself cannot tell that they were given.
@@ -127,13 +139,13 @@ fn unknown_clause(cursor: &Cursor<'_>) -> Error {
     }
 }
 
-fn columns(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
+fn columns(cursor: &mut Cursor<'_>, table: &mut CreateTable, mut stream: Option<&mut StreamParts>) -> Result<()> {
     let mut inner = cursor.bracketed()?;
     if inner.at_end() {
         return Err(inner.unexpected("a column name"));
     }
     loop {
-        column_or_constraint(&mut inner, table)?;
+        column_or_constraint(&mut inner, table, stream.as_deref_mut())?;
         if inner.at_end() {
             return Ok(());
         }
@@ -143,7 +155,7 @@ fn columns(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     }
 }
 
-fn column_or_constraint(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
+fn column_or_constraint(cursor: &mut Cursor<'_>, table: &mut CreateTable, stream: Option<&mut StreamParts>) -> Result<()> {
     // Only what follows tells a constraint from a column that is called `primary` or `key`.
     let named =
         cursor.is(&["CONSTRAINT"]) && cursor.peek_at(2).is_some_and(|third| third.is_one_of(&["PRIMARY", "UNIQUE", "FOREIGN", "CHECK"]));
@@ -155,18 +167,25 @@ fn column_or_constraint(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Res
         cursor.position += 2;
         return primary_key(cursor, table);
     }
-    for (words, ahead) in [(["UNIQUE"].as_slice(), 1), (&["FOREIGN", "KEY"], 2), (&["CHECK"], 1), (&["WATERMARK", "FOR"], 3)] {
-        let constraint = if words[0] == "WATERMARK" {
-            cursor.is(words) && cursor.peek_at(ahead).is_some_and(|next| next.is_word("AS"))
-        } else {
-            cursor.is(words) && bracket_at(ahead)
-        };
-        if constraint {
+    for (words, ahead) in [(["UNIQUE"].as_slice(), 1), (&["FOREIGN", "KEY"], 2), (&["CHECK"], 1)] {
+        if cursor.is(words) && bracket_at(ahead) {
             return Err(Cursor::not_supported(&format!("{} in CREATE TABLE", words.join(" "))));
         }
     }
-    let (column, key) = column(cursor)?;
-    if key {
+    let watermark = cursor.is(&["WATERMARK", "FOR"]) && cursor.peek_at(3).is_some_and(|next| next.is_word("AS"));
+    if watermark {
+        return match stream {
+            Some(parts) => stream::watermark(cursor, parts),
+            None => Err(Cursor::not_supported("WATERMARK FOR in CREATE TABLE").hint("Use CREATE STREAMING TABLE.")),
+        };
+    }
+    let Declared { column, is_key, metadata } = column(cursor)?;
+    match (metadata, stream) {
+        (None, _) => {}
+        (Some(kind), Some(parts)) => parts.metadata_columns.push((column.name.clone(), kind)),
+        (Some(_), None) => return Err(Cursor::not_supported("METADATA of a column").hint("Use CREATE STREAMING TABLE.")),
+    }
+    if is_key {
         add_primary_key(table, vec![column.name.clone()])?;
     }
     table.columns.push(column);
@@ -193,8 +212,16 @@ fn add_primary_key(table: &mut CreateTable, names: Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// `name type [NOT NULL] [COMMENT '..'] [PRIMARY KEY]`; also says whether it is the key.
-pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<(ColumnDef, bool)> {
+/// A column with what its clauses say about the table.
+pub(super) struct Declared {
+    pub column: ColumnDef,
+    pub is_key: bool,
+    /// METADATA FROM, in lower case.
+    pub metadata: Option<String>,
+}
+
+/// `name type [NOT NULL] [COMMENT '..'] [PRIMARY KEY] [METADATA [FROM '..']]`.
+pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<Declared> {
     let name = cursor.name("a column name")?;
     if cursor.at_end() || cursor.is_token(&Token::Comma) {
         return Err(cursor.unexpected(&format!("the type of column \"{name}\"")));
@@ -203,6 +230,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<(ColumnDef, bool)> {
     let mut column = ColumnDef { name, data_type, type_text, nullable: true, comment: None };
     let mut nullability = None;
     let mut key = None;
+    let mut metadata = None;
     loop {
         if cursor.accept(&["NOT", "NULL"]) {
             once(&mut nullability, false, "NOT NULL")?;
@@ -214,9 +242,13 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<(ColumnDef, bool)> {
         } else if cursor.accept(&["PRIMARY", "KEY"]) {
             once(&mut key, (), "PRIMARY KEY")?;
             not_enforced(cursor);
+        } else if cursor.accept(&["METADATA"]) {
+            let kind = if cursor.accept(&["FROM"]) { cursor.text("the name of a metadata field")? } else { column.name.clone() };
+            cursor.accept(&["VIRTUAL"]); // Flink's word: such a column is never written to the topic.
+            once(&mut metadata, kind.to_lowercase(), "METADATA")?;
         } else if cursor.at_end() || cursor.is_token(&Token::Comma) {
             column.nullable = nullability.unwrap_or(true);
-            return Ok((column, key.is_some()));
+            return Ok(Declared { column, is_key: key.is_some(), metadata });
         } else {
             return Err(unknown_column_clause(cursor));
         }
@@ -224,19 +256,8 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<(ColumnDef, bool)> {
 }
 
 fn unknown_column_clause(cursor: &Cursor<'_>) -> Error {
-    const REFUSED: &[&str] = &[
-        "DEFAULT",
-        "GENERATED",
-        "CHECK",
-        "REFERENCES",
-        "UNIQUE",
-        "COLLATE",
-        "AUTO_INCREMENT",
-        "IDENTITY",
-        "METADATA",
-        "CONSTRAINT",
-        "MASK",
-    ];
+    const REFUSED: &[&str] =
+        &["DEFAULT", "GENERATED", "CHECK", "REFERENCES", "UNIQUE", "COLLATE", "AUTO_INCREMENT", "IDENTITY", "CONSTRAINT", "MASK"];
     match cursor.peek_word() {
         Some(word) if REFUSED.contains(&word.as_str()) => Cursor::not_supported(&format!("{word} of a column")),
         _ => cursor.unexpected("NOT NULL, COMMENT, PRIMARY KEY, \",\" or \")\""),

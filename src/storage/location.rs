@@ -72,11 +72,17 @@ fn spelling(roots: &Roots, text: &str) -> Result<(PathBuf, bool)> {
         None => text.to_owned(),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => file_url(text, rest)?,
         Some((scheme, _)) => {
+            let hint = match super::is_bucket_text(text) {
+                true => {
+                    "A bucket can hold managed, streaming and Delta tables (STORED AS DELTA); for other files use a path on the server."
+                }
+                false => "Use a path on the server, for example 'sales' or 'file:///data/sales'.",
+            };
             return Err(Error::new(
                 Code::NotSupported,
                 format!("locations with the scheme \"{}\" are not supported", scheme.to_lowercase()),
             )
-            .hint("Use a path on the server, for example 'sales' or 'file:///data/sales'."));
+            .hint(hint));
         }
     };
     for name in path.split('/') {

@@ -4,28 +4,37 @@
 //! text of a location --Location::parse--> checked Location --list--> ListedFile --store--> bytes
 //!                                 |                                        |
 //!                               Roots: the one check, on the resolved path, again at every access
+//! text of a table's place --place--> Place: a local directory, or one below a prefix of a configured bucket
 //! ```
 
+mod bucket;
 pub mod durable;
 mod gate;
 mod listing;
 mod location;
 mod pattern;
+mod place;
 mod registry;
 mod roots;
 mod store;
+#[cfg(test)]
+mod place_tests;
 #[cfg(test)]
 mod tests;
 
 pub use gate::{ApplyGuard, DirectoryPin};
 pub use listing::{ListedFile, is_hidden};
 pub use location::store_path;
+pub use place::{BucketPlace, Place, is_bucket_text};
 pub use store::DurableLocal;
 
+use crate::config::BucketConfig;
 use crate::error::Result;
+use bucket::BucketStore;
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use gate::Gate;
 use object_store::ObjectStore;
+use place::Buckets;
 use roots::Roots;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,6 +76,7 @@ pub struct Location {
 pub struct Storage {
     roots: Arc<Roots>,
     store: Arc<DurableLocal>,
+    buckets: Arc<Buckets>,
     gate: Arc<Gate>,
     unfinished: Unfinished,
 }
@@ -83,9 +93,31 @@ pub(crate) struct Unfinished {
 impl Storage {
     /// `warehouse` is always a writable root, and where relative locations lie.
     pub fn open(warehouse: &Path, roots: Vec<Root>) -> Result<Arc<Self>> {
+        Self::open_with_buckets(warehouse, roots, &[])
+    }
+
+    /// As [`Storage::open`], with the buckets that SQL may reach. They are not asked for anything yet.
+    pub fn open_with_buckets(warehouse: &Path, roots: Vec<Root>, buckets: &[BucketConfig]) -> Result<Arc<Self>> {
+        let stores = buckets.iter().map(|config| Ok((config.bucket.clone(), Arc::new(BucketStore::connect(config)?))));
+        let buckets = Buckets(stores.collect::<Result<_>>()?);
+        Self::with_buckets(warehouse, roots, buckets)
+    }
+
+    /// Buckets in memory, for tests of what lies above.
+    #[cfg(test)]
+    pub(crate) fn open_in_memory(warehouse: &Path, buckets: &[BucketConfig]) -> Result<Arc<Self>> {
+        let stores = buckets.iter().map(|config| {
+            let memory = Arc::new(object_store::memory::InMemory::new());
+            Ok((config.bucket.clone(), Arc::new(BucketStore::over(memory, config)?)))
+        });
+        Self::with_buckets(warehouse, Vec::new(), Buckets(stores.collect::<Result<_>>()?))
+    }
+
+    fn with_buckets(warehouse: &Path, roots: Vec<Root>, buckets: Buckets) -> Result<Arc<Self>> {
         let roots = Arc::new(Roots::open(warehouse, roots)?);
         let store = Arc::new(DurableLocal::new(Arc::clone(&roots)));
-        Ok(Arc::new(Self { roots, store, gate: Arc::default(), unfinished: Unfinished::default() }))
+        let (gate, unfinished) = (Arc::default(), Unfinished::default());
+        Ok(Arc::new(Self { roots, store, buckets: Arc::new(buckets), gate, unfinished }))
     }
 
     /// Checks a location as written (`/data/x`, `x/y`, `file:///data/x`, `x/*.csv`) and resolves it.
@@ -145,7 +177,7 @@ impl Storage {
 
     /// Knows our stores and no others: there is no way to `file://` around the roots.
     pub fn registry(&self) -> Arc<dyn ObjectStoreRegistry> {
-        Arc::new(registry::Registry { store: Arc::clone(&self.store) })
+        Arc::new(registry::Registry { store: Arc::clone(&self.store), buckets: Arc::clone(&self.buckets) })
     }
 
     /// The resolved directory of the warehouse.

@@ -1,5 +1,6 @@
 //! The stores that the query engine may find: ours, and no other.
 
+use super::place::Buckets;
 use super::store::DurableLocal;
 use crate::error::{Code, Error};
 use datafusion::error::Result;
@@ -16,6 +17,8 @@ pub(super) const URL: &str = "weir://local";
 #[derive(Debug)]
 pub struct Registry {
     pub(super) store: Arc<DurableLocal>,
+    /// Known as `s3://bucket`.
+    pub(super) buckets: Arc<Buckets>,
 }
 
 impl ObjectStoreRegistry for Registry {
@@ -26,9 +29,10 @@ impl ObjectStoreRegistry for Registry {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        match url.scheme() == SCHEME && url.host_str() == Some("local") {
-            true => Ok(Arc::clone(&self.store) as Arc<dyn ObjectStore>),
-            false => Err(Error::new(Code::ForbiddenLocation, format!("there is no store for \"{}:\"", url.scheme()))
+        match self.buckets.store(url) {
+            _ if url.scheme() == SCHEME && url.host_str() == Some("local") => Ok(Arc::clone(&self.store) as Arc<dyn ObjectStore>),
+            Some(bucket) => Ok(bucket as Arc<dyn ObjectStore>),
+            None => Err(Error::new(Code::ForbiddenLocation, format!("there is no store for \"{}:\"", url.scheme()))
                 .hint("Locations go through the allowed roots.")
                 .into()),
         }

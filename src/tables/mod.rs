@@ -3,6 +3,7 @@
 pub mod hive;
 pub mod managed;
 pub mod options;
+pub mod streaming;
 
 /// What an INSERT replaces.
 #[derive(Debug, Clone, PartialEq)]

@@ -167,6 +167,28 @@ pub static LOGINS_TOTAL: Counter = Counter::new();
 pub static AUTH_FAILURES_TOTAL: Counter = Counter::new();
 /// Version of the newest catalog snapshot.
 pub static CATALOG_VERSION: Gauge = Gauge::new();
+/// Streaming tables whose source delivers.
+pub static STREAMS_RUNNING: Gauge = Gauge::new();
+/// Records of all streaming tables that were not read yet.
+pub static STREAM_LAG_MESSAGES: Gauge = Gauge::new();
+/// Rows that are visible and not committed yet.
+pub static STREAM_HOT_ROWS: Gauge = Gauge::new();
+/// Memory of these rows.
+pub static STREAM_HOT_BYTES: Gauge = Gauge::new();
+/// Rows that arrived from sources.
+pub static STREAM_ROWS_TOTAL: Counter = Counter::new();
+/// Payload bytes that arrived from sources.
+pub static STREAM_BYTES_TOTAL: Counter = Counter::new();
+/// Records that could not be decoded.
+pub static STREAM_DEAD_LETTERS_TOTAL: Counter = Counter::new();
+/// Records without a payload.
+pub static STREAM_TOMBSTONES_TOTAL: Counter = Counter::new();
+/// Sources that were started again.
+pub static STREAM_RESTARTS_TOTAL: Counter = Counter::new();
+/// Commits of streaming tables.
+pub static STREAM_COMMITS_TOTAL: Counter = Counter::new();
+/// Time from the cut of an epoch to its commit.
+pub static STREAM_COMMIT_SECONDS: Histogram = Histogram::new();
 /// Tasks of the server that run now.
 pub static TASKS_RUNNING: Gauge = Gauge::new();
 /// Panics that were caught; each is a bug.
@@ -189,6 +211,17 @@ pub static METRICS: &[Metric] = &[
     counter("logins_total", &LOGINS_TOTAL, "logins that worked"),
     counter("auth_failures_total", &AUTH_FAILURES_TOTAL, "logins and tokens that were refused"),
     gauge("catalog_version", &CATALOG_VERSION, "version of the newest catalog snapshot"),
+    gauge("streams_running", &STREAMS_RUNNING, "streaming tables whose source delivers"),
+    gauge("stream_lag_messages", &STREAM_LAG_MESSAGES, "records of all streaming tables that were not read yet"),
+    gauge("stream_hot_rows", &STREAM_HOT_ROWS, "rows of streaming tables that are visible and not committed yet"),
+    gauge("stream_hot_bytes", &STREAM_HOT_BYTES, "memory of rows that are not committed yet"),
+    counter("stream_rows_total", &STREAM_ROWS_TOTAL, "rows that arrived from sources"),
+    counter("stream_bytes_total", &STREAM_BYTES_TOTAL, "payload bytes that arrived from sources"),
+    counter("stream_dead_letters_total", &STREAM_DEAD_LETTERS_TOTAL, "records that could not be decoded"),
+    counter("stream_tombstones_total", &STREAM_TOMBSTONES_TOTAL, "records without a payload"),
+    counter("stream_restarts_total", &STREAM_RESTARTS_TOTAL, "sources that were started again"),
+    counter("stream_commits_total", &STREAM_COMMITS_TOTAL, "commits of streaming tables"),
+    histogram("stream_commit_seconds", &STREAM_COMMIT_SECONDS, "time from the cut of an epoch to its commit"),
     gauge("tasks_running", &TASKS_RUNNING, "tasks of the server that run now"),
     counter("panics_total", &PANICS_TOTAL, "panics that were caught; each is a bug"),
 ];

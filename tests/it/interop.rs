@@ -1,5 +1,5 @@
 //! Other programs' files and other programs' readers: what Spark and Hive write is read right, DuckDB answers the
-//! same on the same files, and delta-rs reads our managed tables.
+//! same on the same files, delta-rs reads our managed tables, and we read its tables.
 
 use crate::harness::python::{run_python, succeeded};
 use crate::harness::{Server, test_data_root};
@@ -46,6 +46,11 @@ async fn what_we_write_is_read_by_duckdb() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn managed_tables_are_read_by_delta_rs() {
     run("deltalake_compare.py", &["types", "partitions", "checkpoint"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_delta_rs_are_read_right() {
+    run("deltalake_write.py", &["commits", "values", "refused"]).await;
 }
 
 /// Of the cases of `spark_save.py`, one of each kind of model; all of them take Spark some minutes.

@@ -5,13 +5,17 @@ use crate::engine::dispatch::Call;
 use crate::engine::planning::{self, database_name};
 use crate::engine::queries::now_ms;
 use crate::error::{Code, Error, Result};
-use crate::storage::Access;
+use crate::storage::{Access, is_bucket_text};
 
 /// Runs CREATE DATABASE.
 pub async fn create(call: &Call<'_>, name: &str, if_not_exists: bool, location: Option<&str>, comment: Option<&str>) -> Result<()> {
     let engine = call.session.engine();
     if let Some(location) = location {
-        engine.storage().location(location, Access::Read)?;
+        match is_bucket_text(location) {
+            // Its managed tables will lie there.
+            true => engine.storage().place(&format!("{}/table", location.trim_end_matches('/')), Access::Write).map(|_| ())?,
+            false => engine.storage().location(location, Access::Read).map(|_| ())?,
+        }
     }
     let key = database_name(name);
     if planning::is_virtual(&key) || name.is_empty() || name.contains(['/', '\\', '\0']) || name.starts_with('.') {

@@ -3,6 +3,7 @@
 pub mod database;
 pub mod model;
 pub mod partition;
+pub mod stream;
 pub mod table;
 pub mod user;
 pub mod view;
@@ -24,6 +25,9 @@ pub fn run<'a>(call: &'a Call<'_>, statement: &'a Statement) -> BoxFuture<'a, Re
             Statement::CreateTable(create) => table::create(call, create).await,
             Statement::DropTable { name, if_exists } => table::drop(call, name, *if_exists).await,
             Statement::AlterTable { name, action } => table::alter(call, name, action).await,
+            Statement::CreateStream(create) => stream::create(call, create).await,
+            Statement::DropStream { name, if_exists } => stream::drop(call, name, *if_exists).await,
+            Statement::AlterStream { name, action } => stream::alter(call, name, action).await,
             Statement::CreateView { name, or_replace, if_not_exists, columns, comment, query } => {
                 let flags = view::Flags { or_replace: *or_replace, if_not_exists: *if_not_exists };
                 view::create(call, name, flags, columns, comment.as_deref(), query).await
@@ -60,6 +64,11 @@ pub fn run<'a>(call: &'a Call<'_>, statement: &'a Statement) -> BoxFuture<'a, Re
             Statement::Query(_)
             | Statement::Explain(_)
             | Statement::Insert(_)
+            | Statement::Delete(_)
+            | Statement::Update(_)
+            | Statement::Truncate { .. }
+            | Statement::Optimize { .. }
+            | Statement::Vacuum(_)
             | Statement::CopyTo(_)
             | Statement::Show(_)
             | Statement::Describe { .. } => Err(Error::internal("a statement with rows came to the definitions")),

@@ -10,7 +10,8 @@ use crate::storage::{Access, durable};
 
 /// `dt=2026-01-01/country=fr`, in the order of the table's partition columns.
 async fn partition_path(planning: &Planning, table: &Table, values: &[PartitionValue]) -> Result<String> {
-    if table.kind == TableKind::Managed {
+    dml::refuse_external_delta(table)?;
+    if table.kind != TableKind::External {
         return Err(
             Error::new(Code::NotSupported, "partitions of a managed table follow its rows").hint("Use INSERT OVERWRITE .. PARTITION.")
         );

@@ -6,13 +6,13 @@ use crate::engine::dispatch::Call;
 use crate::engine::execute::Runnable;
 use crate::engine::planning::{self, Planning};
 use crate::engine::queries::now_ms;
-use crate::engine::{Engine, dml, errors, providers};
+use crate::engine::{Engine, dml, errors, places, providers};
 use crate::error::{Code, Error, Result};
 use crate::parser::{AlterTable, ColumnDef, CreateTable, ObjectName, RowFormat, SqlOption};
 use crate::storage::Access;
 use crate::tables::WriteMode;
 use crate::tables::hive::{Format, HiveTable};
-use crate::tables::managed::storable_schema;
+use crate::tables::managed::{NewTable, storable_schema};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use std::collections::BTreeSet;
@@ -44,11 +44,6 @@ pub async fn create(call: &Call<'_>, create: &CreateTable) -> Result<()> {
         return Err(Error::new(Code::NotSupported, format!("a managed table cannot be stored as {format}"))
             .hint("Managed tables are Parquet with a Delta log; use CREATE EXTERNAL TABLE .. LOCATION for other formats."));
     }
-    if create.location.is_some() {
-        return Err(
-            Error::new(Code::NotSupported, "a managed table has no LOCATION").hint("Use CREATE EXTERNAL TABLE, or leave LOCATION out.")
-        );
-    }
     managed_table(call, planning, create, &key).await
 }
 
@@ -57,7 +52,8 @@ pub fn exists(key: &ObjectKey) -> Error {
     Error::new(Code::DuplicateTable, format!("table \"{key}\" already exists")).hint("Add IF NOT EXISTS, or drop it first.")
 }
 
-fn taken(snapshot: &Snapshot, key: &ObjectKey) -> bool {
+/// Whether a table or a view has that name.
+pub(super) fn taken(snapshot: &Snapshot, key: &ObjectKey) -> bool {
     snapshot.tables.contains_key(key) || snapshot.views.contains_key(key)
 }
 
@@ -69,7 +65,8 @@ pub fn check_database(snapshot: &Snapshot, database: &str) -> Result<()> {
     if snapshot.databases.contains_key(database) { Ok(()) } else { Err(planning::undefined_database(snapshot, database)) }
 }
 
-fn check_names(create: &CreateTable) -> Result<()> {
+/// Columns have names, and each its own; a key names columns.
+pub(super) fn check_names(create: &CreateTable) -> Result<()> {
     let mut seen = BTreeSet::new();
     let partition_names = create.partitioned_by.iter().filter(|column| column.data_type.is_some()).map(|column| &column.name);
     for name in create.columns.iter().map(|column| &column.name).chain(partition_names) {
@@ -98,6 +95,9 @@ async fn external_table(planning: &Planning, create: &CreateTable, key: &ObjectK
     let engine = planning.engine();
     let mut table = definition(create, key, owner);
     table.location.clone_from(location);
+    if create.stored_as.as_deref() == Some("DELTA") {
+        return external_delta(engine, create, table).await;
+    }
     table.format = create.stored_as.clone().unwrap_or_else(|| providers::kind_of_ending(location).unwrap_or("TEXTFILE").to_owned());
     let checked = engine.storage().location(location, Access::Read)?;
     // Also when the columns are declared: wrong options are refused now, not by the first query.
@@ -115,6 +115,29 @@ async fn external_table(planning: &Planning, create: &CreateTable, key: &ObjectK
         table.partition_columns = partition_columns(create, &mut table.columns)?;
     }
     providers::hive(engine, &table)?; // Types and options fit together.
+    Ok(table)
+}
+
+/// Another program's Delta table: the log says what its columns are.
+async fn external_delta(engine: &Engine, create: &CreateTable, mut table: Table) -> Result<Table> {
+    let declared = if !create.columns.is_empty() {
+        Some("columns")
+    } else if !create.partitioned_by.is_empty() {
+        Some("PARTITIONED BY")
+    } else if !create.options.is_empty() || create.row_format.is_some() {
+        Some("options")
+    } else {
+        None
+    };
+    if let Some(declared) = declared {
+        return Err(Error::new(Code::InvalidStatement, format!("an external Delta table takes no {declared}"))
+            .detail("The columns and partitions of the table are in its log.")
+            .hint("Leave them out: CREATE EXTERNAL TABLE t STORED AS DELTA LOCATION '..'."));
+    }
+    let newest = providers::delta(engine, &table).await?;
+    table.columns = providers::columns(&newest.schema());
+    table.partition_columns = managed_partition_columns(newest.partition_columns().iter(), &table)?;
+    table.inferred = true;
     Ok(table)
 }
 
@@ -170,7 +193,7 @@ fn partition_columns(create: &CreateTable, columns: &mut Vec<Column>) -> Result<
 }
 
 /// Everything of a definition that does not depend on the kind.
-fn definition(create: &CreateTable, key: &ObjectKey, owner: &str) -> Table {
+pub(super) fn definition(create: &CreateTable, key: &ObjectKey, owner: &str) -> Table {
     let mut options = create.row_format.as_ref().map(row_format_options).unwrap_or_default();
     options.extend(create.options.iter().filter_map(|option| Some((option.key.clone(), option.value.as_text()?))));
     Table {
@@ -183,6 +206,7 @@ fn definition(create: &CreateTable, key: &ObjectKey, owner: &str) -> Table {
         primary_key: create.primary_key.clone(),
         format: "DELTA".into(),
         location: String::new(),
+        located: false,
         comment: create.comment.clone(),
         properties: create.properties.iter().filter_map(|option| Some((option.key.clone(), option.value.as_text()?))).collect(),
         options,
@@ -190,6 +214,7 @@ fn definition(create: &CreateTable, key: &ObjectKey, owner: &str) -> Table {
         inferred: false,
         created_ms: now_ms(),
         owner: owner.to_owned(),
+        stream: None,
     }
 }
 
@@ -220,7 +245,7 @@ fn row_format_options(row: &RowFormat) -> Vec<(String, String)> {
 }
 
 /// Properties may hold anything; one that is nearly the dotted name of an option is that option misspelt.
-fn check_properties(key: &ObjectKey, pairs: &[(String, String)]) -> Result<()> {
+pub(super) fn check_properties(key: &ObjectKey, pairs: &[(String, String)]) -> Result<()> {
     let known: Vec<&str> = crate::tables::hive::PROPERTY_KEYS.iter().copied().filter(|known| known.contains('.')).collect();
     for (name, _) in pairs.iter().filter(|(name, _)| !known.iter().any(|known| known.eq_ignore_ascii_case(name))) {
         if let Some(near) = crate::error::nearest(name, known.iter().copied()) {
@@ -251,7 +276,11 @@ async fn managed_table(call: &Call<'_>, planning: Planning, create: &CreateTable
     table.kind = TableKind::Managed;
     let (schema, plan) = match &create.query {
         None if create.columns.is_empty() => {
-            return Err(Error::new(Code::InvalidStatement, format!("table \"{key}\" needs columns, or AS SELECT")));
+            let error = Error::new(Code::InvalidStatement, format!("table \"{key}\" needs columns, or AS SELECT"));
+            return Err(match create.location {
+                Some(_) => error.hint("CREATE EXTERNAL TABLE .. STORED AS DELTA reads a Delta table that is there."),
+                None => error,
+            });
         }
         None => (managed_schema(create, &mut table)?, None),
         Some(query) => {
@@ -273,7 +302,8 @@ async fn managed_table(call: &Call<'_>, planning: Planning, create: &CreateTable
         table.columns = providers::columns(&schema);
     }
     table.partition_columns = managed_partitions(create, &table)?;
-    create_managed(call, planning, table, schema, plan, create.or_replace, create.if_not_exists).await.map(|_| ())
+    let wanted = Wanted { location: create.location.clone(), or_replace: create.or_replace, if_not_exists: create.if_not_exists };
+    create_managed(call, planning, table, schema, plan, wanted).await.map(|_| ())
 }
 
 /// The columns of CREATE TABLE AS: as in PostgreSQL and Spark they may all be NULL, though the query's own rows
@@ -284,7 +314,7 @@ fn nullable(schema: &Schema) -> Schema {
 }
 
 /// Declared columns; typed partition columns come last, as in Hive.
-fn managed_schema(create: &CreateTable, table: &mut Table) -> Result<Arc<Schema>> {
+pub(super) fn managed_schema(create: &CreateTable, table: &mut Table) -> Result<Arc<Schema>> {
     for wanted in create.partitioned_by.iter() {
         if let Some(sql_type) = &wanted.type_text {
             table.columns.push(Column {
@@ -298,19 +328,19 @@ fn managed_schema(create: &CreateTable, table: &mut Table) -> Result<Arc<Schema>
     storable_schema(&*providers::schema(&table.columns)?)
 }
 
-fn managed_partitions(create: &CreateTable, table: &Table) -> Result<Vec<Column>> {
-    create
-        .partitioned_by
-        .iter()
+/// The columns that PARTITIONED BY names.
+pub(super) fn managed_partitions(create: &CreateTable, table: &Table) -> Result<Vec<Column>> {
+    managed_partition_columns(create.partitioned_by.iter().map(|wanted| &wanted.name), table)
+}
+
+/// The columns of a table by the names of its partition columns.
+fn managed_partition_columns<'a>(names: impl Iterator<Item = &'a String>, table: &Table) -> Result<Vec<Column>> {
+    names
         .map(|wanted| {
-            table.columns.iter().find(|column| column.name.eq_ignore_ascii_case(&wanted.name)).cloned().ok_or_else(|| {
+            table.columns.iter().find(|column| column.name.eq_ignore_ascii_case(wanted)).cloned().ok_or_else(|| {
                 let known = table.columns.iter().map(|column| column.name.as_str());
-                Error::unknown(
-                    Code::UndefinedColumn,
-                    format!("partition column \"{}\" is not a column of the table", wanted.name),
-                    &wanted.name,
-                    known,
-                )
+                let message = format!("partition column \"{wanted}\" is not a column of the table");
+                Error::unknown(Code::UndefinedColumn, message, wanted, known)
             })
         })
         .collect()
@@ -325,7 +355,14 @@ pub async fn create_as(call: &Call<'_>, key: &ObjectKey, name: &str, plan: Logic
     table.kind = TableKind::Managed;
     let schema = storable_schema(plan.schema().as_arrow())?;
     table.columns = providers::columns(&schema);
-    create_managed(call, planning, table, schema, Some(plan), or_replace, false).await
+    create_managed(call, planning, table, schema, Some(plan), Wanted { location: None, or_replace, if_not_exists: false }).await
+}
+
+/// What the statement says about the new table besides its columns and rows.
+struct Wanted {
+    location: Option<String>,
+    or_replace: bool,
+    if_not_exists: bool,
 }
 
 /// Writes the new table aside; it becomes visible, and a replaced one goes, in one change of the catalog.
@@ -335,18 +372,14 @@ async fn create_managed(
     mut table: Table,
     schema: Arc<Schema>,
     plan: Option<LogicalPlan>,
-    or_replace: bool,
-    if_not_exists: bool,
+    wanted: Wanted,
 ) -> Result<i64> {
     let engine = Arc::clone(call.session.engine());
-    let short = table.id.split('-').next().unwrap_or_default().to_owned();
-    let directory =
-        engine.storage().warehouse().join(directory_name(&table.database)).join(format!("{}-{short}", directory_name(&table.name)));
-    table.location = directory.to_string_lossy().into_owned();
+    let place = places::choose(&engine, planning.snapshot(), &mut table, wanted.location.as_deref()).await?;
     let partitions: Vec<String> = table.partition_columns.iter().map(|column| column.name.clone()).collect();
     let name = providers::full_name(&table);
-    engine.mark_managed(&directory, &table.id)?;
-    let managed = engine.managed().create(&table.id, &name, &directory, Arc::clone(&schema), partitions, table.properties.clone()).await?;
+    let new = NewTable { partition_columns: partitions, properties: table.properties.clone(), ..NewTable::of(Arc::clone(&schema)) };
+    let managed = engine.managed().create(&table.id, &name, &place, new).await?;
     let filled = async {
         let Some(plan) = plan else { return Ok(0) };
         let plan = providers::fit(plan, &schema)?;
@@ -361,26 +394,19 @@ async fn create_managed(
         dml::count(call, runnable).await
     };
     let result = match filled.await {
-        Ok(rows) => put(call, table.clone(), or_replace, if_not_exists).await.map(|()| rows),
+        Ok(rows) => put(call, table.clone(), wanted.or_replace, wanted.if_not_exists).await.map(|()| rows),
         Err(error) => Err(error),
     };
     // Refused, or somebody else was quicker: nothing of it stays.
     let is_there = engine.catalog().snapshot().tables.values().any(|known| known.id == table.id);
     if !is_there {
-        let _ = engine.managed().close(&table.id, Some(&directory)).await;
+        let _ = engine.managed().close(&table.id, Some(&place)).await;
     }
     result
 }
 
-/// A directory's name for any object name: letters, digits and `-` stay; it never starts with `_`, which would hide it.
-fn directory_name(name: &str) -> String {
-    let kept: String = name.to_lowercase().chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).take(64).collect();
-    let visible = kept.trim_start_matches('_');
-    if visible.is_empty() { "table".into() } else { visible.to_owned() }
-}
-
 /// Puts a table into the catalog; one that it replaces is forgotten.
-async fn put(call: &Call<'_>, table: Table, or_replace: bool, if_not_exists: bool) -> Result<()> {
+pub(super) async fn put(call: &Call<'_>, table: Table, or_replace: bool, if_not_exists: bool) -> Result<()> {
     let key = ObjectKey::new(&table.database, &table.name);
     let engine = call.session.engine();
     let replaced = engine
@@ -434,7 +460,7 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
         AlterTable::SetProperties(options) => {
             let pairs = option_pairs(options)?;
             check_properties(&ObjectKey::new(&table.database, &table.name), &pairs)?;
-            if let Some((name, _)) = pairs.iter().find(|(name, _)| table.kind == TableKind::Managed && name.starts_with("delta.")) {
+            if let Some((name, _)) = pairs.iter().find(|(name, _)| table.kind != TableKind::External && name.starts_with("delta.")) {
                 return Err(Error::new(Code::InvalidParameter, format!("property \"{name}\" of table \"{}\" cannot be set", table.name))
                     .hint("Properties that start with \"delta.\" belong to the server."));
             }
@@ -445,7 +471,7 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
                 }
                 Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table)).map(|_| ()).or_else(
                     |error| {
-                        if table.kind == TableKind::Managed { Ok(()) } else { Err(error) }
+                        if table.kind != TableKind::External || table.is_external_delta() { Ok(()) } else { Err(error) }
                     },
                 )
             })
@@ -480,7 +506,8 @@ async fn rename(call: &Call<'_>, planning: &Planning, table: &Table, new_name: &
 }
 
 async fn add_columns(call: &Call<'_>, table: &Table, columns: &[ColumnDef]) -> Result<()> {
-    if table.kind == TableKind::Managed {
+    dml::refuse_external_delta(table)?;
+    if table.kind != TableKind::External {
         return Err(Error::new(Code::NotSupported, "ALTER TABLE .. ADD COLUMN of a managed table is not supported yet")
             .hint("CREATE TABLE .. AS SELECT a new one with the column."));
     }

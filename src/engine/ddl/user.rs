@@ -116,13 +116,26 @@ pub async fn create_secret(call: &Call<'_>, name: &str, if_not_exists: bool, sou
         .await
 }
 
+/// A streaming table whose source needs the secret.
+fn user_of_secret<'a>(snapshot: &'a crate::catalog::Snapshot, name: &str) -> Option<&'a crate::catalog::Table> {
+    let needs = |table: &crate::catalog::Table| {
+        table.stream.iter().flat_map(|stream| &stream.secret_options).any(|(_, secret)| secret.eq_ignore_ascii_case(name))
+    };
+    snapshot.tables.values().map(AsRef::as_ref).find(|table| needs(table))
+}
+
 /// Runs DROP SECRET.
 pub async fn drop_secret(call: &Call<'_>, name: &str, if_exists: bool) -> Result<()> {
     call.session
         .engine()
         .catalog()
         .update(move |snapshot| match snapshot.secrets.contains_key(name) {
-            true => Ok((vec![Change::DropSecret(name.to_owned())], ())),
+            true => match user_of_secret(snapshot, name) {
+                Some(table) => Err(Error::new(Code::WrongObject, format!("secret \"{name}\" is in use"))
+                    .detail(format!("The streaming table \"{}.{}\" needs it.", table.database, table.name))
+                    .hint("Drop the table first.")),
+                None => Ok((vec![Change::DropSecret(name.to_owned())], ())),
+            },
             false if if_exists => Ok((Vec::new(), ())),
             false => Err(Error::unknown(
                 Code::UndefinedObject,

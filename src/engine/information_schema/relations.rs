@@ -2,7 +2,7 @@
 
 use super::rows::{Cell, Kind, Rows};
 use super::{CATALOG, InformationTable, NAME, schema_name};
-use crate::catalog::Snapshot;
+use crate::catalog::{Snapshot, TableKind};
 use crate::engine::system;
 use Kind::Text;
 use weir_functions::Group;
@@ -68,7 +68,8 @@ fn tables(snapshot: &Snapshot, rows: &mut Rows) {
     };
     // Clients look for these two words: an external table is a BASE TABLE too.
     for (key, table) in &snapshot.tables {
-        push(schema_name(snapshot, key), &table.name, "BASE TABLE", "YES");
+        let insertable = if table.kind == TableKind::Streaming { "NO" } else { "YES" };
+        push(schema_name(snapshot, key), &table.name, "BASE TABLE", insertable);
     }
     for (key, view) in &snapshot.views {
         push(schema_name(snapshot, key), &view.name, "VIEW", "NO");

@@ -27,6 +27,7 @@ fn table(
         primary_key: primary_key.iter().map(|name| (*name).to_owned()).collect(),
         format: "PARQUET".to_owned(),
         location: "ratings".to_owned(),
+        located: false,
         comment: None,
         properties: Vec::new(),
         options: Vec::new(),
@@ -34,6 +35,7 @@ fn table(
         inferred: false,
         created_ms: 0,
         owner: "admin".to_owned(),
+        stream: None,
     };
     (ObjectKey::new(database, name), Arc::new(table))
 }

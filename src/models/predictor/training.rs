@@ -10,9 +10,8 @@ use super::{PredictorModel, columns, trials};
 use crate::error::{Code, Error, Result, nearest};
 use crate::models::evaluation::Measure;
 use crate::models::report::{Iteration, TrainingReport};
-use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, TrainingProgress, cancelled, run_aside};
+use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, TrainingProgress, cancelled, read_rows, run_aside};
 use datafusion::arrow::datatypes::SchemaRef;
-use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,21 +31,15 @@ pub(in crate::models) async fn train(
     spec: TrainSpec,
     options: PredictorOptions,
     schema: &SchemaRef,
-    mut rows: Rows<'_>,
+    rows: Rows<'_>,
     cancel: &CancellationToken,
 ) -> Result<Trained> {
     let mut collector = RowCollector::new(&spec.name, &options, schema, &spec.memory)?;
-    loop {
-        let batch = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Err(cancelled(&spec.name)),
-            batch = rows.next() => batch,
-        };
-        let Some(batch) = batch.transpose()? else { break };
-        collector.add(&batch)?;
-        (spec.observer)(TrainingProgress { phase: "reading".to_owned(), rows: collector.n_rows(), ..TrainingProgress::default() });
-    }
-    drop(rows);
+    read_rows(&spec, rows, cancel, |batch| {
+        collector.add(batch)?;
+        Ok(collector.n_rows())
+    })
+    .await?;
     let label = options.label_of(schema);
     let name = spec.name.clone();
     run_aside(&name, cancel, move |stop| {

@@ -13,10 +13,9 @@ use super::{FeedbackType, RecommenderModel, popularity, rated};
 use crate::error::{Code, Error, Result};
 use crate::models::evaluation::Evaluation;
 use crate::models::report::{Iteration, TrainingReport, Trial};
-use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, TrainingProgress, cancelled, run_aside};
+use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, read_rows, run_aside};
 use datafusion::arrow::array::UInt32Array;
 use datafusion::arrow::datatypes::SchemaRef;
-use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -32,23 +31,17 @@ pub(in crate::models) async fn train(
     spec: TrainSpec,
     options: RecommenderOptions,
     schema: &SchemaRef,
-    mut rows: Rows<'_>,
+    rows: Rows<'_>,
     cancel: &CancellationToken,
 ) -> Result<Trained> {
     let columns = Columns::of_options(&spec.name, &options, schema)?;
     let mut memory = TrainingMemory::new(&spec.name, &spec.memory);
     let mut ratings = Ratings::new(columns, schema);
-    loop {
-        let batch = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Err(cancelled(&spec.name)),
-            batch = rows.next() => batch,
-        };
-        let Some(batch) = batch.transpose()? else { break };
-        ratings.add(&batch, &mut memory)?;
-        (spec.observer)(TrainingProgress { phase: "reading".into(), rows: ratings.n_rows() as u64, ..TrainingProgress::default() });
-    }
-    drop(rows);
+    read_rows(&spec, rows, cancel, |batch| {
+        ratings.add(batch, &mut memory)?;
+        Ok(ratings.n_rows() as u64)
+    })
+    .await?;
     let name = spec.name.clone();
     let run = move |stop| Run { spec, options, stop, n_rows: ratings.n_rows() as u64 }.train(ratings, memory);
     run_aside(&name, cancel, run).await

@@ -102,7 +102,6 @@ fn misuse_is_told_from_bad_syntax() {
 #[test]
 fn statements_of_later_versions_are_understood_and_refused() {
     for (sql, expected) in [
-        ("CREATE STREAMING TABLE s (v INT, WATERMARK FOR v AS v)", "CREATE STREAMING TABLE is not supported yet"),
         ("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT 1", "CREATE MATERIALIZED VIEW is not supported yet"),
         ("CREATE SINK s FROM t", "CREATE SINK is not supported yet"),
         ("CREATE CONNECTION c TYPE postgres OPTIONS (password 'hunter2')", "CREATE CONNECTION is not supported yet"),
@@ -113,20 +112,13 @@ fn statements_of_later_versions_are_understood_and_refused() {
         ("CREATE UNIQUE INDEX i ON t (a)", "CREATE UNIQUE INDEX is not supported yet"),
         ("CREATE OR REPLACE USER u", "CREATE OR REPLACE USER is not supported yet"),
         ("CREATE TEMPORARY VIEW v AS SELECT 1", "CREATE TEMPORARY VIEW is not supported yet"),
-        ("ALTER STREAMING TABLE s PAUSE", "ALTER STREAMING TABLE is not supported yet"),
         ("ALTER MODEL m SET OPTIONS (rank = 3)", "ALTER MODEL .. SET OPTIONS is not supported yet"),
         ("ALTER VIEW v AS SELECT 1", "ALTER VIEW is not supported yet. Use CREATE OR REPLACE VIEW"),
         ("DROP TASK t", "DROP TASK is not supported yet"),
         ("EXECUTE TASK t", "EXECUTE TASK is not supported yet"),
         ("GRANT SELECT ON TABLE t TO r", "GRANT is not supported yet"),
         ("REVOKE SELECT ON t FROM r", "REVOKE is not supported yet"),
-        ("DELETE FROM t WHERE a = 1", "DELETE is not supported yet"),
-        ("UPDATE t SET a = 1", "UPDATE is not supported yet"),
         ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", "MERGE is not supported yet"),
-        ("TRUNCATE TABLE t", "TRUNCATE is not supported yet"),
-        ("OPTIMIZE TABLE t", "OPTIMIZE is not supported yet"),
-        ("VACUUM TABLE t", "VACUUM is not supported yet"),
-        ("SHOW STREAMS", "SHOW STREAMS is not supported yet"),
         ("SHOW GRANTS", "SHOW GRANTS is not supported yet"),
         ("CREATE TABLE t (a INT) CLUSTERED BY (a) INTO 4 BUCKETS", "CLUSTERED BY in CREATE TABLE is not supported yet"),
         ("CREATE TABLE t LIKE u", "CREATE TABLE .. LIKE is not supported yet"),

@@ -7,6 +7,7 @@ mod limits;
 mod queries;
 mod scripts;
 mod session;
+mod streams;
 mod tables;
 
 use super::*;

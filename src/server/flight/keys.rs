@@ -86,6 +86,7 @@ mod tests {
             primary_key: key.iter().map(|&column| column.to_owned()).collect(),
             format: "DELTA".into(),
             location: String::new(),
+            located: false,
             comment: None,
             properties: vec![],
             options: vec![],
@@ -93,6 +94,7 @@ mod tests {
             inferred: false,
             created_ms: 0,
             owner: "weir".into(),
+            stream: None,
         }
     }
 

@@ -14,16 +14,25 @@ use std::sync::Arc;
 
 /// Why a text is not a value of the column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BadText {
+pub(crate) enum BadText {
     /// The text means no value of this type.
     Value,
     /// The bytes are not UTF-8.
     Utf8,
 }
 
+/// Why a record that came by itself made no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RowMisfit {
+    /// It is not one record as the format asks: nothing was appended.
+    Broken(String),
+    /// A value does not fit its column: a row without meaning was appended, which the caller filters out.
+    Value(String),
+}
+
 /// How timestamps are written.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum TimestampText {
+pub(crate) enum TimestampText {
     Iso,
     /// A chrono pattern.
     Pattern(String),
@@ -50,7 +59,7 @@ impl TimestampText {
 
 /// The values of one column so far.
 #[derive(Debug)]
-pub(super) enum ColumnBuilder {
+pub(crate) enum ColumnBuilder {
     Boolean(BooleanBuilder),
     Int8(Int8Builder),
     Int16(Int16Builder),
@@ -99,7 +108,7 @@ macro_rules! each {
 
 impl ColumnBuilder {
     /// A builder for a field; `format` is for the message about a type that this format cannot hold.
-    pub(super) fn new(field: &Field, timestamps: &TimestampText, format: &str) -> Result<Self> {
+    pub(crate) fn new(field: &Field, timestamps: &TimestampText, format: &str) -> Result<Self> {
         Ok(match field.data_type() {
             DataType::Boolean => Self::Boolean(BooleanBuilder::new()),
             DataType::Int8 => Self::Int8(Int8Builder::new()),
@@ -135,7 +144,7 @@ impl ColumnBuilder {
     }
 
     /// Appends the value that `text` means, or nothing at all.
-    pub(super) fn append(&mut self, text: &[u8]) -> Result<(), BadText> {
+    pub(crate) fn append(&mut self, text: &[u8]) -> Result<(), BadText> {
         /// Appends a number that must fit a narrower type.
         macro_rules! narrow {
             ($builder:expr, $number:expr) => {
@@ -167,12 +176,12 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    pub(super) fn append_null(&mut self) {
+    pub(crate) fn append_null(&mut self) {
         each!(self, builder => builder.append_null());
     }
 
     /// The column; the builder is empty again.
-    pub(super) fn finish(&mut self) -> ArrayRef {
+    pub(crate) fn finish(&mut self) -> ArrayRef {
         each!(self, builder => Arc::new(builder.finish()) as ArrayRef)
     }
 

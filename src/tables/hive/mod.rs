@@ -20,8 +20,11 @@ mod tests;
 mod text;
 mod value;
 
-pub(crate) use column::sql_type;
+pub(crate) use column::{ColumnBuilder, RowMisfit, TimestampText, sql_type};
 pub(crate) use directory::partition_text;
+pub(crate) use infer::JsonSample;
+pub(crate) use json::JsonRows;
+pub(crate) use text::TextRows;
 
 pub use format::{Compression, FORMATS, Format, JsonOptions, JsonTimestamp, PROPERTY_KEYS, ParquetOptions, TextOptions};
 
@@ -35,6 +38,7 @@ use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch, Record
 use datafusion::arrow::compute::and;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::{DFSchema, Result as PlanResult, ScalarValue, Statistics};
 use datafusion::config::TableParquetOptions;
@@ -44,9 +48,11 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use datafusion::physical_plan::ExecutionPlan;
 use line_source::LineSource;
 use listing::{DataFile, Listing};
+use object_store::ObjectStore;
 use scan::{FileText, Selection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -168,11 +174,7 @@ impl HiveTable {
     fn source(&self, state: &dyn Session, selection: Selection) -> Arc<dyn FileSource> {
         match LineSource::new(&self.def.format, self.table_schema.clone(), selection.clone()) {
             Some(source) => Arc::new(source),
-            None => {
-                let global = state.config_options().execution.parquet.clone();
-                let options = TableParquetOptions { global, ..TableParquetOptions::default() };
-                parquet::source(self.storage.store(), self.table_schema.clone(), options, selection)
-            }
+            None => parquet::source(self.storage.store(), self.table_schema.clone(), parquet_options(state.config_options()), selection),
         }
     }
 
@@ -183,6 +185,27 @@ impl HiveTable {
         }
         PartitionedFile::new_from_meta(file.meta).with_partition_values(values).with_extension(FileText(file.text))
     }
+}
+
+fn parquet_options(options: &ConfigOptions) -> TableParquetOptions {
+    TableParquetOptions { global: options.execution.parquet.clone(), ..TableParquetOptions::default() }
+}
+
+/// How Parquet files that other programs wrote are read, for a table that knows its files from elsewhere: a Delta
+/// log. `n_files`: selected and all.
+pub(in crate::tables) fn foreign_parquet(
+    store: Arc<dyn ObjectStore>,
+    options: &ConfigOptions,
+    table_schema: TableSchema,
+    n_files: (usize, usize),
+) -> Arc<dyn FileSource> {
+    let selection = Selection { partitions: None, files: n_files, pins: Arc::default() };
+    parquet::source(store, table_schema, parquet_options(options), selection)
+}
+
+/// How columns of such files become columns of the table.
+pub(in crate::tables) fn foreign_columns() -> Arc<dyn PhysicalExprAdapterFactory> {
+    Arc::new(parquet::HiveAdapterFactory)
 }
 
 /// Every column may be NULL: files of others do not keep our promises.

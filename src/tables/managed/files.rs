@@ -3,17 +3,16 @@
 use super::ManagedTable;
 use super::live_files::LiveFile;
 use super::log::TableLog;
-use super::schema::Definition;
+use super::schema::{Definition, Layout};
 use super::stats::{FileStats, FloatBounds, writer_properties};
 use super::{partition, sweep};
 use crate::error::{Code, Error, Result};
-use crate::telemetry::task;
+use crate::telemetry::{failpoint, task};
 use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, take};
 use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::ScalarValue;
-use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
@@ -34,6 +33,15 @@ const WAITING_BATCH_BYTES: usize = 256;
 /// Bytes that go to the store in one piece.
 const PART_BYTES: usize = 8 << 20;
 
+/// What rows are in files for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// They are new: where listings are the truth they stay hidden.
+    New,
+    /// They are committed already: listings may show them.
+    Merged,
+}
+
 /// Files that are in no version yet. Dropped (a failed or cancelled statement), it deletes them.
 #[derive(Debug)]
 pub struct UnfinishedFiles {
@@ -42,9 +50,13 @@ pub struct UnfinishedFiles {
 }
 
 impl UnfinishedFiles {
-    /// The committer owns the files from here on.
-    pub fn hand_over(mut self) {
-        self.paths.clear();
+    pub fn new(log: TableLog, paths: Vec<Path>) -> Self {
+        Self { log, paths }
+    }
+
+    /// Somebody else owns the files from here on.
+    pub fn hand_over(mut self) -> Vec<Path> {
+        std::mem::take(&mut self.paths)
     }
 }
 
@@ -57,7 +69,7 @@ impl Drop for UnfinishedFiles {
         // Without a runtime the process ends, and the next start sweeps them.
         if tokio::runtime::Handle::try_current().is_ok() {
             drop(task::spawn(format!("remove unfinished files of {}", log.name), async move {
-                sweep::delete(&log, &paths).await;
+                drop(sweep::delete(&log, &paths).await);
             }));
         }
     }
@@ -91,7 +103,10 @@ pub struct FilesWriter {
     generation: i64,
     definition: Arc<Definition>,
     properties: WriterProperties,
+    is_young: bool,
     keys: HashMap<OwnedRow, usize>,
+    /// Partitions by the texts of their values, for rows that come from files.
+    keys_of_files: HashMap<Vec<Option<String>>, usize>,
     converter: Option<RowConverter>,
     n_open: usize,
     clock: u64,
@@ -101,18 +116,21 @@ pub struct FilesWriter {
 }
 
 impl FilesWriter {
-    pub fn new(table: &ManagedTable, definition: Arc<Definition>, context: &Arc<TaskContext>) -> Self {
+    /// `purpose` names the work where memory is short: `INSERT into`.
+    pub fn new(table: &ManagedTable, definition: Arc<Definition>, place: Place, purpose: &str, pool: &Arc<dyn MemoryPool>) -> Self {
         let log = table.log().clone();
-        let reservation = MemoryConsumer::new(format!("INSERT into {}", log.name)).register(context.memory_pool());
+        let reservation = MemoryConsumer::new(format!("{purpose} {}", log.name)).register(pool);
         let properties = writer_properties(&definition.file_schema);
         Self {
             partitions: Vec::new(),
             generation: table.generation(),
-            unfinished: UnfinishedFiles { log: log.clone(), paths: Vec::new() },
+            unfinished: UnfinishedFiles::new(log.clone(), Vec::new()),
             log,
+            is_young: place == Place::New && definition.layout == Layout::Parquet,
             definition,
             properties,
             keys: HashMap::new(),
+            keys_of_files: HashMap::new(),
             converter: None,
             n_open: 0,
             clock: 0,
@@ -131,6 +149,21 @@ impl FilesWriter {
         for (index, rows) in self.split(columns, rows)? {
             self.write_partition(index, rows).await?;
         }
+        self.keep_within_memory().await
+    }
+
+    /// Takes rows, in file order, of the partition of a file.
+    pub async fn write_to(&mut self, partition_of: &LiveFile, rows: RecordBatch) -> Result<()> {
+        let index = match self.keys_of_files.get(&partition_of.partition_texts) {
+            Some(&index) => index,
+            None => {
+                let (values, texts) = (partition_of.partition.clone(), partition_of.partition_texts.clone());
+                self.partitions.push(self.partition_with(values, texts.clone()));
+                self.keys_of_files.insert(texts, self.partitions.len() - 1);
+                self.partitions.len() - 1
+            }
+        };
+        self.write_partition(index, rows).await?;
         self.keep_within_memory().await
     }
 
@@ -190,8 +223,12 @@ impl FilesWriter {
             .map(|key| ScalarValue::try_from_array(key, row_idx).map_err(|error| internal(&error)))
             .collect::<Result<Vec<_>>>()?;
         let texts = values.iter().map(partition::value_text).collect::<Result<Vec<_>>>()?;
+        Ok(self.partition_with(values, texts))
+    }
+
+    fn partition_with(&self, values: Vec<ScalarValue>, texts: Vec<Option<String>>) -> Partition {
         let directory = partition::directory(&self.definition.partition_fields(), &texts);
-        Ok(Partition { values, texts, directory, open: None, waiting: Vec::new(), waiting_bytes: 0 })
+        Partition { values, texts, directory, open: None, waiting: Vec::new(), waiting_bytes: 0 }
     }
 
     async fn write_partition(&mut self, index: usize, rows: RecordBatch) -> Result<()> {
@@ -210,9 +247,7 @@ impl FilesWriter {
     async fn encode(&mut self, index: usize, rows: &RecordBatch) -> Result<()> {
         self.clock += 1;
         if self.partitions[index].open.is_none() {
-            let name = sweep::file_name(self.generation);
-            let directory = &self.partitions[index].directory;
-            let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
+            let path = sweep::file_path(self.generation, &self.partitions[index].directory, self.is_young);
             let path = self.log.data_path(&path)?;
             self.unfinished.paths.push(path.clone());
             let buffer = BufWriter::with_capacity(Arc::clone(&self.log.store), path.clone(), PART_BYTES).with_max_concurrency(2);
@@ -225,7 +260,9 @@ impl FilesWriter {
         let Some(open) = &mut self.partitions[index].open else { return Err(Error::internal("no open file")) };
         open.used_at = clock;
         open.floats.observe(rows.columns());
+        failpoint::reach("data.before");
         let mut result = open.writer.write(rows).await;
+        failpoint::reach("data.after");
         if result.is_ok() && open.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
             result = open.writer.flush().await;
         }
@@ -238,7 +275,11 @@ impl FilesWriter {
     async fn close(&mut self, index: usize) -> Result<()> {
         let Some(mut open) = self.partitions[index].open.take() else { return Ok(()) };
         self.n_open -= 1;
+        if self.definition.layout == Layout::Parquet && !self.is_young {
+            failpoint::reach("mature.before");
+        }
         let metadata = open.writer.finish().await.map_err(|error| self.failed(&error))?;
+        failpoint::reach("data.closed");
         let partition = &self.partitions[index];
         self.finished.push(LiveFile {
             path: open.path,
@@ -309,8 +350,8 @@ impl FilesWriter {
         (0..self.partitions.len()).max_by_key(|&index| amount(&self.partitions[index])).filter(|&index| amount(&self.partitions[index]) > 0)
     }
 
-    /// Closes all files. The second part keeps them deletable until the committer has them.
-    pub async fn finish(mut self) -> Result<(Vec<LiveFile>, UnfinishedFiles)> {
+    /// Closes all files: further rows go to new ones.
+    pub async fn close_all(&mut self) -> Result<()> {
         for index in 0..self.partitions.len() {
             self.close(index).await?;
         }
@@ -320,7 +361,24 @@ impl FilesWriter {
                 self.close(index).await?;
             }
         }
-        Ok((std::mem::take(&mut self.finished), self.unfinished))
+        Ok(())
+    }
+
+    /// Closes all files. The second part keeps them deletable until the committer has them.
+    pub async fn finish(mut self) -> Result<(Vec<LiveFile>, UnfinishedFiles)> {
+        self.close_all().await?;
+        Ok(self.closed())
+    }
+
+    /// The files, when all of them are closed.
+    pub fn closed(mut self) -> (Vec<LiveFile>, UnfinishedFiles) {
+        (std::mem::take(&mut self.finished), self.unfinished)
+    }
+
+    /// Ends without files; the caller deletes what may be there of them.
+    pub fn give_up(mut self) -> Vec<Path> {
+        self.partitions.clear();
+        self.unfinished.hand_over()
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {

@@ -27,6 +27,8 @@ pub struct LiveFile {
 #[derive(Debug, Clone, Default)]
 pub struct LiveFiles {
     chunks: Arc<Vec<Arc<Vec<Arc<LiveFile>>>>>,
+    n_files: usize,
+    n_bytes: u64,
 }
 
 impl LiveFiles {
@@ -35,9 +37,13 @@ impl LiveFiles {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
+        self.n_files
+    }
+
+    /// Bytes of all files.
+    pub fn n_bytes(&self) -> u64 {
+        self.n_bytes
     }
 }
 
@@ -69,20 +75,30 @@ impl LiveFilesEditor {
         }
         let index = chunks.len() - 1;
         self.chunk_of.insert(file.path.clone(), index);
+        self.files.n_files += 1;
+        self.files.n_bytes += file.size_bytes;
         Arc::make_mut(&mut chunks[index]).push(file);
     }
 
-    /// Removes a file; false when it was not there.
-    pub fn remove(&mut self, path: &Path) -> bool {
-        let Some(index) = self.chunk_of.remove(path) else { return false };
+    /// True when a file is live.
+    pub fn contains(&self, path: &Path) -> bool {
+        self.chunk_of.contains_key(path)
+    }
+
+    /// Removes a file; `None` when it was not there.
+    pub fn remove(&mut self, path: &Path) -> Option<Arc<LiveFile>> {
+        let index = self.chunk_of.remove(path)?;
         let chunks = Arc::make_mut(&mut self.files.chunks);
-        Arc::make_mut(&mut chunks[index]).retain(|file| file.path != *path);
+        let chunk = Arc::make_mut(&mut chunks[index]);
+        let removed = chunk.iter().position(|file| file.path == *path).map(|position| chunk.remove(position));
+        self.files.n_files -= 1;
+        self.files.n_bytes -= removed.as_ref().map_or(0, |file| file.size_bytes);
         if self.chunk_of.is_empty() {
             chunks.clear();
         } else if chunks.iter().filter(|chunk| chunk.is_empty()).count() > chunks.len() / 2 {
             self.compact();
         }
-        true
+        removed
     }
 
     /// Rebuilds the chunks when most of them are empty: rare, and paid by the removals that made it so.
@@ -93,7 +109,7 @@ impl LiveFilesEditor {
         for (index, chunk) in chunks.iter().enumerate() {
             self.chunk_of.extend(chunk.iter().map(|file| (file.path.clone(), index)));
         }
-        self.files = LiveFiles { chunks: Arc::new(chunks) };
+        self.files.chunks = Arc::new(chunks);
     }
 }
 
@@ -137,11 +153,12 @@ mod tests {
                     model.insert(format!("part-{number}"));
                 } else {
                     let path = format!("part-{number}");
-                    assert_eq!(editor.remove(&Path::from(path.as_str())), model.remove(&path));
+                    assert_eq!(editor.remove(&Path::from(path.as_str())).is_some(), model.remove(&path));
                 }
             }
             assert_eq!(paths(editor.files()), model);
-            assert_eq!(editor.files().len(), model.len(), "no path is there twice");
+            assert_eq!(editor.files().iter().count(), model.len(), "no path is there twice");
+            assert_eq!((editor.files().len(), editor.files().n_bytes()), (model.len(), model.len() as u64));
             assert_eq!(paths(&pin), pinned);
         }
     }

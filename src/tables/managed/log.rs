@@ -4,17 +4,22 @@ use super::live_files::{LiveFile, LiveFilesEditor};
 use super::partition;
 use super::schema::Definition;
 use super::stats::FileStats;
+use super::transactions;
+use super::version::Txns;
 use crate::error::{Code, Error, Result};
+use crate::storage::BucketPlace;
+use crate::telemetry::failpoint;
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use deltalake_core::DeltaTable;
 use deltalake_core::kernel::transaction::TransactionError;
-use deltalake_core::kernel::{Action, Add, CommitInfo, Remove, Transaction};
+use deltalake_core::kernel::{Action, Add, CommitInfo, Metadata, Protocol, Remove, Transaction};
 use deltalake_core::logstore::{CommitOrBytes, LogStoreRef, StorageConfig, default_logstore};
-use futures::TryStreamExt;
-use object_store::ObjectStore;
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
@@ -41,8 +46,7 @@ pub struct Loaded {
     pub version: u64,
     pub definition: Arc<Definition>,
     pub files: LiveFilesEditor,
-    /// The newest generation of writers that fenced this table; 0 when none did.
-    pub generation: i64,
+    pub txns: Txns,
 }
 
 /// What is at a version of the log after we tried to write it.
@@ -65,14 +69,33 @@ impl TableLog {
             || Error::new(Code::Io, format!("directory \"{}\" of table \"{name}\" is not an absolute path", directory.display()));
         let url = Url::from_directory_path(directory).map_err(|()| unusable())?;
         let root = Path::from_url_path(url.path()).map_err(|_| unusable())?;
-        let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&root_store), root.clone()));
-        let log_store = default_logstore(Arc::clone(&store), root_store, &url, &StorageConfig::default());
-        Ok(Self { name: name.to_owned(), id: id.to_owned(), root, store, store_url, log_store })
+        Ok(Self::at(id, name, root, &url, root_store, store_url))
     }
 
-    /// The name of the transaction that fences older writers.
+    /// The log of a table in a bucket.
+    pub fn in_bucket(id: &str, name: &str, place: &BucketPlace) -> Result<Self> {
+        // The Delta crate takes the path out of the URL: it must be the one that we use.
+        match Path::from_url_path(place.url.path()) {
+            Ok(path) if path == place.path => {}
+            _ => return Err(Error::new(Code::Io, format!("location \"{}\" of table \"{name}\" is not a directory's", place.url))),
+        }
+        Ok(Self::at(id, name, place.path.clone(), &place.url, Arc::clone(&place.store), place.store_url.clone()))
+    }
+
+    fn at(id: &str, name: &str, root: Path, url: &Url, root_store: Arc<dyn ObjectStore>, store_url: ObjectStoreUrl) -> Self {
+        let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&root_store), root.clone()));
+        let log_store = default_logstore(Arc::clone(&store), root_store, url, &StorageConfig::default());
+        Self { name: name.to_owned(), id: id.to_owned(), root, store, store_url, log_store }
+    }
+
+    /// The name of a transaction of this table.
+    pub fn txn_id(&self, what: &str) -> String {
+        format!("weir:{}:{what}", self.id)
+    }
+
+    /// The name of the transaction that fences older writers: its version is their generation.
     pub fn fence_id(&self) -> String {
-        format!("weir:{}:gen", self.id)
+        self.txn_id("gen")
     }
 
     /// A path of this table as a path of the root store.
@@ -81,62 +104,103 @@ impl TableLog {
     }
 
     /// The log at a version, or the newest one; the crate's own view of it.
-    pub async fn table(&self, version: Option<u64>) -> Result<DeltaTable> {
-        let mut table = DeltaTable::new(Arc::clone(&self.log_store));
-        match version {
-            None => table.load().await,
-            Some(version) => table.load_version(version).await,
-        }
-        .map_err(|error| self.unreadable(&error))?;
-        Ok(table)
+    pub fn table<'a>(&'a self, version: Option<u64>) -> BoxFuture<'a, Result<DeltaTable>> {
+        Box::pin(async move {
+            let mut table = DeltaTable::new(Arc::clone(&self.log_store));
+            match version {
+                None => table.load().await,
+                Some(version) => table.load_version(version).await,
+            }
+            .map_err(|error| self.unreadable(&error))?;
+            Ok(table)
+        })
     }
 
     /// Loads the newest version.
     pub async fn load(&self) -> Result<Loaded> {
-        let table = self.table(None).await?;
-        let state = table.snapshot().map_err(|error| self.unreadable(&error))?;
-        let definition = Arc::new(Definition::of(&self.name, state.protocol(), state.metadata())?);
-        let mut files = LiveFilesEditor::default();
-        for view in state.log_data().iter() {
-            let add = Add {
-                path: view.path().into_owned(),
-                partition_values: view.partition_values_map(),
-                size: view.size(),
-                modification_time: view.modification_time(),
-                stats: view.stats(),
-                deletion_vector: view.deletion_vector_descriptor(),
-                ..Add::default()
-            };
-            files.add(Arc::new(self.live_file(&add, &definition)?));
-        }
-        let generation =
-            state.transaction_version(self.log_store.as_ref(), self.fence_id()).await.map_err(|error| self.unreadable(&error))?;
-        Ok(Loaded { version: state.version(), definition, files, generation: generation.unwrap_or(0) })
+        let loaded = self.load_as(Definition::of).await?;
+        Ok(Loaded { txns: transactions::load(self, loaded.version).await?, ..loaded })
+    }
+
+    /// Loads the newest version for reading only, without transactions.
+    pub async fn load_foreign(&self) -> Result<Loaded> {
+        self.load_as(Definition::foreign).await
+    }
+
+    fn load_as(&self, definition: fn(&str, &Protocol, &Metadata) -> Result<Definition>) -> BoxFuture<'_, Result<Loaded>> {
+        Box::pin(async move {
+            let table = self.table(None).await?;
+            let state = table.snapshot().map_err(|error| self.unreadable(&error))?;
+            let definition = Arc::new(definition(&self.name, state.protocol(), state.metadata())?);
+            let mut files = LiveFilesEditor::default();
+            for view in state.log_data().iter() {
+                let add = Add {
+                    path: view.path().into_owned(),
+                    partition_values: view.partition_values_map(),
+                    size: view.size(),
+                    modification_time: view.modification_time(),
+                    stats: view.stats(),
+                    deletion_vector: view.deletion_vector_descriptor(),
+                    ..Add::default()
+                };
+                files.add(Arc::new(self.live_file(&add, &definition)?));
+            }
+            Ok(Loaded { version: state.version(), definition, files, txns: Txns::default() })
+        })
     }
 
     /// Files that the log removed and still remembers, with the time of removal in milliseconds.
-    pub async fn tombstones(&self) -> Result<HashMap<Path, i64>> {
-        let table = self.table(None).await?;
-        let state = table.snapshot().map_err(|error| self.unreadable(&error))?;
-        let views: Vec<_> = state.all_tombstones(self.log_store.as_ref()).try_collect().await.map_err(|error| self.unreadable(&error))?;
-        views.iter().map(|view| Ok((self.data_path(&view.path())?, view.deletion_timestamp().unwrap_or(0)))).collect()
+    pub fn tombstones<'a>(&'a self) -> BoxFuture<'a, Result<HashMap<Path, i64>>> {
+        Box::pin(async move {
+            let table = self.table(None).await?;
+            let state = table.snapshot().map_err(|error| self.unreadable(&error))?;
+            let views: Vec<_> =
+                state.all_tombstones(self.log_store.as_ref()).try_collect().await.map_err(|error| self.unreadable(&error))?;
+            views.iter().map(|view| Ok((self.data_path(&view.path())?, view.deletion_timestamp().unwrap_or(0)))).collect()
+        })
     }
 
     /// The bytes of a version; `None` when it does not exist.
-    pub async fn read(&self, version: u64) -> Result<Option<Bytes>> {
-        self.log_store.read_commit_entry(version).await.map_err(|error| self.unreadable(&error))
+    pub fn read<'a>(&'a self, version: u64) -> BoxFuture<'a, Result<Option<Bytes>>> {
+        Box::pin(async move { self.log_store.read_commit_entry(version).await.map_err(|error| self.unreadable(&error)) })
+    }
+
+    /// What tells an entry from another one at the same version: a table may be made again at its place.
+    pub fn entry_tag<'a>(&'a self, version: u64) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(async move {
+            match self.store.head(&Path::from("_delta_log").join(format!("{version:020}.json"))).await {
+                Ok(found) => Ok(Some(format!("{} {} {}", found.e_tag.unwrap_or_default(), found.last_modified, found.size))),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(self.unreadable(&error)),
+            }
+        })
+    }
+
+    /// False when there is no log at all.
+    pub fn exists<'a>(&'a self) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let first = self.store.list(Some(&Path::from("_delta_log"))).next().await;
+            first.transpose().map(|found| found.is_some()).map_err(|error| self.unreadable(&error))
+        })
     }
 
     /// Tries once to create a version. **Any** error but "already exists" means: outcome unknown, read it back.
-    pub async fn write(&self, version: u64, bytes: Bytes) -> Result<(), TransactionError> {
-        self.log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::nil()).await
+    pub fn write<'a>(&'a self, version: u64, bytes: Bytes) -> BoxFuture<'a, Result<(), TransactionError>> {
+        Box::pin(async move {
+            failpoint::reach("log.write");
+            let result = self.log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::nil()).await;
+            failpoint::reach("log.linked");
+            result
+        })
     }
 
     /// Deletes log entries that a proven checkpoint at `version` made superfluous and that are older than the cut-off.
-    pub async fn clean(&self, version: u64, cutoff_ms: i64) -> Result<usize> {
-        deltalake_core::checkpoints::cleanup_expired_logs_for(version, self.log_store.as_ref(), cutoff_ms, None)
-            .await
-            .map_err(|error| self.unreadable(&error))
+    pub fn clean<'a>(&'a self, version: u64, cutoff_ms: i64) -> BoxFuture<'a, Result<usize>> {
+        Box::pin(async move {
+            deltalake_core::checkpoints::cleanup_expired_logs_for(version, self.log_store.as_ref(), cutoff_ms, None)
+                .await
+                .map_err(|error| self.unreadable(&error))
+        })
     }
 
     /// A file of the log as we keep it in memory.
@@ -161,7 +225,11 @@ impl TableLog {
             modified_ms: add.modification_time,
             partition,
             partition_texts,
-            stats: add.stats.as_deref().and_then(|text| FileStats::from_json(text, &definition.file_schema)),
+            stats: add
+                .stats
+                .as_deref()
+                .and_then(|text| FileStats::from_json(text, &definition.file_schema))
+                .map(|stats| if definition.is_foreign { stats.without_floats(&definition.file_schema) } else { stats }),
         })
     }
 
@@ -178,7 +246,8 @@ impl TableLog {
         Error::new(Code::Io, format!("could not read the log of table \"{}\": {error}", self.name))
     }
 
-    fn corrupted(&self, reason: &str) -> Error {
+    /// The log says something that cannot be.
+    pub fn corrupted(&self, reason: &str) -> Error {
         Error::new(Code::DataCorrupted, format!("the log of table \"{}\" is damaged: {reason}", self.name))
     }
 }
@@ -197,29 +266,29 @@ pub fn commit_info(operation: &str, parameters: &[(&str, &str)], is_blind_append
     })
 }
 
-/// A transaction identifier: the generation of the writer, later offsets of topics.
+/// A transaction identifier: the generation of the writer, positions of a stream.
 pub fn txn(app_id: String, version: i64) -> Action {
     Action::Txn(Transaction { app_id, version, last_updated: Some(chrono::Utc::now().timestamp_millis()) })
 }
 
 /// A new data file.
-pub fn add(file: &LiveFile, definition: &Definition) -> Action {
+pub fn add(file: &LiveFile, definition: &Definition, data_change: bool) -> Action {
     Action::Add(Add {
         path: file.path.to_string(),
         partition_values: partition_values(file, definition),
         size: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
         modification_time: file.modified_ms,
-        data_change: true,
+        data_change,
         stats: file.stats.as_ref().map(|stats| stats.to_json(&definition.file_schema)),
         ..Add::default()
     })
 }
 
 /// A data file whose rows are no longer in the table; it stays on disk for readers until it is collected.
-pub fn remove(file: &LiveFile, definition: &Definition) -> Action {
+pub fn remove(file: &LiveFile, definition: &Definition, data_change: bool) -> Action {
     Action::Remove(Remove {
         path: file.path.to_string(),
-        data_change: true,
+        data_change,
         deletion_timestamp: Some(chrono::Utc::now().timestamp_millis()),
         extended_file_metadata: Some(true),
         partition_values: Some(partition_values(file, definition)),

@@ -7,34 +7,61 @@
 //! | `stats` | statistics of a file |
 //! | `live_files` | the files of a version, in memory |
 //! | `log` | entries and actions of the Delta log |
+//! | `transactions` | positions and generations in the log |
+//! | `version`, `commit` | what a commit makes, what it is asked for |
 //! | `committer` | the one writer: fence, commit, read back |
 //! | `checkpoint`, `sweep` | background work behind commits and before them |
 //! | `snapshot` | a version as a table provider |
+//! | `external` | Delta tables of other programs, read only |
 //! | `write`, `files` | INSERT: rows to files to a commit |
+//! | `epoch` | a stream's commit: rows and positions |
+//! | `compact` | OPTIMIZE: small files become large ones |
+//! | `places` | DELETE, UPDATE: the files of rows that change are written again |
+//! | `rewrite` | TRUNCATE, retention: files are replaced or removed |
+//! | `garbage` | removed files, until nobody reads them |
 
 mod checkpoint;
+mod commit;
 mod committer;
+mod compact;
+mod epoch;
+mod external;
 mod files;
+mod garbage;
 mod live_files;
 mod log;
 mod partition;
+mod places;
+mod rewrite;
 mod schema;
 mod snapshot;
 mod stats;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod transactions;
+mod version;
 mod write;
 
-pub use schema::storable_schema;
+pub use compact::OptimizeReport;
+pub use epoch::{EpochFiles, EpochWriter};
+pub use external::{DeltaTables, DeltaVersion};
+pub use garbage::{GRACE, VacuumReport};
+pub use places::ROW_COLUMN;
+pub use rewrite::{FILE_COLUMN, FileSet};
+pub use schema::{Layout, NewTable, storable_schema};
+pub use version::Pin;
 
-use self::committer::{Command, Commit, Committer, Published, Version, closed};
+use self::commit::Commit;
+use self::committer::{Command, Committer, Fenced, Vacuum, closed};
+use self::compact::Merged;
 use self::files::UnfinishedFiles;
 use self::log::TableLog;
 use self::schema::Definition;
 use self::snapshot::Snapshot;
+use self::version::{Published, Version};
 use crate::error::{Code, Error, Result};
-use crate::storage::{Storage, durable};
+use crate::storage::{Place, Storage, durable};
 use crate::tables::WriteMode;
 use crate::telemetry::task;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -42,15 +69,21 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 use object_store::ObjectStore;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Commands that wait for one committer.
 const COMMANDS_MAX: usize = 64;
+
+/// Compactions at the same time, over all tables.
+const COMPACTIONS_MAX: usize = 1;
 
 type OpenTables = HashMap<String, Arc<OnceCell<Arc<ManagedTable>>>>;
 
@@ -59,6 +92,8 @@ type OpenTables = HashMap<String, Arc<OnceCell<Arc<ManagedTable>>>>;
 pub struct ManagedTables {
     store: Arc<dyn ObjectStore>,
     store_url: ObjectStoreUrl,
+    /// Who has a turn may merge files: one table at a time.
+    turns: Arc<Semaphore>,
     /// A cell is filled by the first call; others wait for it.
     tables: Mutex<OpenTables>,
 }
@@ -71,24 +106,17 @@ impl ManagedTables {
 
     /// Over any store that has absolute paths of the machine.
     fn with_store(store: Arc<dyn ObjectStore>, store_url: ObjectStoreUrl) -> Arc<Self> {
-        Arc::new(Self { store, store_url, tables: Mutex::default() })
+        Arc::new(Self { store, store_url, turns: Arc::new(Semaphore::new(COMPACTIONS_MAX)), tables: Mutex::default() })
     }
 
     /// Writes version 0 of the log in a new directory: protocol, metadata and the first fence. The table is opened.
-    pub async fn create(
-        &self,
-        id: &str,
-        name: &str,
-        directory: &Path,
-        schema: SchemaRef,
-        partition_columns: Vec<String>,
-        properties: Vec<(String, String)>,
-    ) -> Result<Arc<ManagedTable>> {
+    pub async fn create(&self, id: &str, name: &str, place: impl Into<Place>, table: NewTable) -> Result<Arc<ManagedTable>> {
         const FIRST_GENERATION: i64 = 1;
-        let (protocol, metadata) = schema::new_table(name, &schema, &partition_columns, properties)?;
-        let log = self.log(id, name, directory)?;
+        let (protocol, metadata) = schema::new_table(name, table)?;
+        let place = place.into();
+        let log = self.log(id, name, &place)?;
         let exists = || {
-            Error::new(Code::DuplicateTable, format!("directory \"{}\" already holds a table", directory.display()))
+            Error::new(Code::DuplicateTable, format!("directory \"{}\" already holds a table", place.text()))
                 .hint("Use another location, or remove the directory.")
         };
         if log.read(0).await?.is_some() {
@@ -107,16 +135,18 @@ impl ManagedTables {
                 None => return Err(Error::new(Code::Io, format!("could not create table \"{name}\": {error}"))),
             }
         }
-        self.cell(id).get_or_try_init(|| ManagedTable::start(log, Some(FIRST_GENERATION))).await.cloned()
+        self.cell(id).get_or_try_init(|| ManagedTable::start(log, Some(FIRST_GENERATION), &self.turns)).await.cloned()
     }
 
     /// The open table; the first call loads its log and fences older writers (commit.md, protocol 1 and 2).
-    pub async fn open(&self, id: &str, name: &str, directory: &Path) -> Result<Arc<ManagedTable>> {
-        let cell = self.cell(id);
+    pub async fn open(&self, id: &str, name: &str, place: impl Into<Place>) -> Result<Arc<ManagedTable>> {
+        let (cell, place) = (self.cell(id), place.into());
         cell.get_or_try_init(|| async {
-            let table = ManagedTable::start(self.log(id, name, directory)?, None).await?;
-            // After the fence, before anybody of this process can write.
-            sweep::leftovers(name, directory).await;
+            let table = ManagedTable::start(self.log(id, name, &place)?, None, &self.turns).await?;
+            // After the fence, before anybody of this process can write. A bucket shows no half-written files.
+            if let Place::Local(directory) = &place {
+                sweep::leftovers(name, directory).await;
+            }
             Ok(table)
         })
         .await
@@ -124,17 +154,23 @@ impl ManagedTables {
     }
 
     /// Closes the table; deletes its directory when asked. Commits that were sent before are finished.
-    pub async fn close(&self, id: &str, delete_files_at: Option<&Path>) -> Result<()> {
-        let cell = self.tables().remove(id);
-        let table = cell.and_then(|cell| cell.get().cloned());
-        if let Some(table) = &table {
-            table.close().await;
-        }
-        let Some(directory) = delete_files_at.map(Path::to_path_buf) else { return Ok(()) };
-        let removal = tokio::task::spawn_blocking(move || {
-            durable::remove_dir_all(&directory).map_err(|error| durable::io_error("remove", &directory, &error))
-        });
-        removal.await.map_err(|error| Error::internal(format!("removal of a table directory: {error}")))?
+    pub fn close<'a>(&'a self, id: &'a str, delete_files_at: Option<&'a Place>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let cell = self.tables().remove(id);
+            let table = cell.and_then(|cell| cell.get().cloned());
+            if let Some(table) = &table {
+                table.close().await;
+            }
+            let directory = match delete_files_at.cloned() {
+                None => return Ok(()),
+                Some(Place::Local(directory)) => directory,
+                Some(Place::Bucket(place)) => return place.remove().await,
+            };
+            let removal = tokio::task::spawn_blocking(move || {
+                durable::remove_dir_all(&directory).map_err(|error| durable::io_error("remove", &directory, &error))
+            });
+            removal.await.map_err(|error| Error::internal(format!("removal of a table directory: {error}")))?
+        })
     }
 
     /// Closes all tables, for the end of the server: waits for their commits and their background work.
@@ -155,8 +191,11 @@ impl ManagedTables {
         }
     }
 
-    fn log(&self, id: &str, name: &str, directory: &Path) -> Result<TableLog> {
-        TableLog::new(id, name, directory, Arc::clone(&self.store), self.store_url.clone())
+    fn log(&self, id: &str, name: &str, place: &Place) -> Result<TableLog> {
+        match place {
+            Place::Local(directory) => TableLog::new(id, name, directory, Arc::clone(&self.store), self.store_url.clone()),
+            Place::Bucket(place) => TableLog::in_bucket(id, name, place),
+        }
     }
 
     fn cell(&self, id: &str) -> Arc<OnceCell<Arc<ManagedTable>>> {
@@ -169,6 +208,18 @@ impl ManagedTables {
     }
 }
 
+/// The partitions of a version that hold rows: `year=2001/month=1`, sorted.
+fn partitions(version: &Version) -> Vec<String> {
+    let fields = version.definition.partition_fields();
+    let mut by_text: BTreeMap<String, &Vec<ScalarValue>> = BTreeMap::new();
+    for file in version.files.iter() {
+        by_text.entry(crate::tables::hive::partition_text(&fields, &file.partition)).or_insert(&file.partition);
+    }
+    let mut partitions = by_text.into_iter().collect::<Vec<_>>();
+    partitions.sort_by(|(_, left), (_, right)| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal));
+    partitions.into_iter().map(|(text, _)| text).collect()
+}
+
 /// An open managed table.
 #[derive(Debug)]
 pub struct ManagedTable {
@@ -177,20 +228,56 @@ pub struct ManagedTable {
     published: Published,
     commands: mpsc::Sender<Command>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    fenced: Fenced,
+    turns: Arc<Semaphore>,
+    /// The compaction that a statement started.
+    compaction: Mutex<Option<JoinHandle<()>>>,
+    /// A merge whose commit is in doubt.
+    pending: Mutex<Option<Merged>>,
+    /// Merged files that shall go and are still there.
+    unwanted: Mutex<Vec<object_store::path::Path>>,
+    /// The version at which the files were last looked at for a compaction.
+    checked_at: AtomicU64,
+    closing: CancellationToken,
 }
 
 impl ManagedTable {
-    async fn start(log: TableLog, created_generation: Option<i64>) -> Result<Arc<Self>> {
-        let (committer, published) = Committer::open(log.clone(), created_generation).await?;
-        let generation = committer.generation();
-        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
-        let task = task::spawn(format!("committer {}", log.name), committer.run(queue));
-        Ok(Arc::new(Self { log, generation, published, commands, committer: Mutex::new(Some(task)) }))
+    fn start<'a>(log: TableLog, created_generation: Option<i64>, turns: &'a Arc<Semaphore>) -> BoxFuture<'a, Result<Arc<Self>>> {
+        Box::pin(async move {
+            let (committer, published, fenced) = Committer::open(log.clone(), created_generation).await?;
+            let generation = committer.generation();
+            let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+            let task = task::spawn(format!("committer {}", log.name), committer.run(queue));
+            Ok(Arc::new(Self {
+                log,
+                generation,
+                published,
+                commands,
+                committer: Mutex::new(Some(task)),
+                fenced,
+                turns: Arc::clone(turns),
+                compaction: Mutex::default(),
+                pending: Mutex::default(),
+                unwanted: Mutex::default(),
+                checked_at: AtomicU64::new(0),
+                closing: CancellationToken::new(),
+            }))
+        })
     }
 
     /// The rows of the newest committed version, pinned: a provider whose scans all see the same files.
     pub fn snapshot(&self) -> Arc<dyn TableProvider> {
-        Arc::new(Snapshot::new(self.log.clone(), self.newest()))
+        self.snapshot_of(&self.pin())
+    }
+
+    /// Holds the newest committed version: its files stay as long as the pin lives.
+    pub fn pin(&self) -> Pin {
+        Pin(self.newest())
+    }
+
+    /// The rows of a pinned version.
+    pub fn snapshot_of(&self, pin: &Pin) -> Arc<dyn TableProvider> {
+        Arc::new(Snapshot::new(self.log.clone(), Arc::clone(&pin.0)))
     }
 
     /// Like `HiveTable::insert_plan`: columns in table order (partition columns at their place), one commit.
@@ -210,15 +297,7 @@ impl ManagedTable {
 
     /// The partitions that hold rows now: `year=2001/month=1`, sorted.
     pub fn partitions(&self) -> Vec<String> {
-        let newest = self.newest();
-        let fields = newest.definition.partition_fields();
-        let mut by_text: BTreeMap<String, &Vec<ScalarValue>> = BTreeMap::new();
-        for file in newest.files.iter() {
-            by_text.entry(crate::tables::hive::partition_text(&fields, &file.partition)).or_insert(&file.partition);
-        }
-        let mut partitions = by_text.into_iter().collect::<Vec<_>>();
-        partitions.sort_by(|(_, left), (_, right)| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal));
-        partitions.into_iter().map(|(text, _)| text).collect()
+        partitions(&self.newest())
     }
 
     /// Names of the partition columns, in partition order.
@@ -226,8 +305,38 @@ impl ManagedTable {
         self.newest().definition.partition_columns()
     }
 
-    fn name(&self) -> &str {
+    /// Why this server may not write the table any more: another one has taken it over.
+    pub fn fenced(&self) -> Option<&Error> {
+        self.fenced.get()
+    }
+
+    /// VACUUM: deletes files that were removed from the table before `retain` ago and that nobody here reads.
+    pub fn vacuum<'a>(&'a self, retain: Duration, dry_run: bool) -> BoxFuture<'a, Result<VacuumReport>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.commands.send(Command::Vacuum(Vacuum { retain, dry_run }, reply)).await.map_err(|_| closed(self.name()))?;
+            answer.await.map_err(|_| closed(self.name()))?
+        })
+    }
+
+    /// `database.table`, for messages.
+    pub fn name(&self) -> &str {
         &self.log.name
+    }
+
+    /// Paths in it begin at the directory of the table.
+    pub(in crate::tables) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.log.store
+    }
+
+    /// Under which the query engine knows the store of [`Self::absolute`] paths.
+    pub(in crate::tables) fn store_url(&self) -> &ObjectStoreUrl {
+        &self.log.store_url
+    }
+
+    /// A path of the table as the query engine finds it.
+    pub(in crate::tables) fn absolute(&self, path: &object_store::path::Path) -> object_store::path::Path {
+        self.log.absolute(path)
     }
 
     fn log(&self) -> &TableLog {
@@ -235,7 +344,7 @@ impl ManagedTable {
     }
 
     /// The generation of writers that this server is: part of the names of its files.
-    fn generation(&self) -> i64 {
+    pub(in crate::tables) fn generation(&self) -> i64 {
         self.generation
     }
 
@@ -248,15 +357,33 @@ impl ManagedTable {
     }
 
     /// Makes finished files visible. Until the committer took them, dropping this call deletes them.
-    async fn commit(&self, commit: Commit, unfinished: UnfinishedFiles) -> Result<u64> {
+    fn commit<'a>(&'a self, commit: Commit, unfinished: UnfinishedFiles) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let Ok(place) = self.commands.reserve().await else { return Err(closed(self.name())) };
+            place.send(Command::Commit(commit, reply));
+            unfinished.hand_over();
+            answer.await.map_err(|_| closed(self.name()))?
+        })
+    }
+
+    /// Commits files that the caller keeps until it knows the outcome.
+    async fn send(&self, commit: Commit) -> Result<u64> {
         let (reply, answer) = oneshot::channel();
-        let Ok(place) = self.commands.reserve().await else { return Err(closed(self.name())) };
-        place.send(Command::Commit(commit, reply));
-        unfinished.hand_over();
-        answer.await.map_err(|_| closed(self.name()))?
+        self.commands.send(Command::Commit(commit, reply)).await.map_err(|_| closed(self.name()))?;
+        answer.await.unwrap_or_else(|_| Err(Error::internal(format!("the writer of table \"{}\" has ended", self.name()))))
+    }
+
+    fn unfinished(&self, paths: Vec<object_store::path::Path>) -> UnfinishedFiles {
+        UnfinishedFiles::new(self.log.clone(), paths)
     }
 
     async fn close(&self) {
+        self.closing.cancel();
+        let compaction = self.compaction.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(compaction) = compaction {
+            drop(compaction.await);
+        }
         let (reply, answer) = oneshot::channel();
         if self.commands.send(Command::Close(reply)).await.is_ok() {
             drop(answer.await);

@@ -6,6 +6,7 @@ use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKern
 use deltalake_core::kernel::{Metadata, Protocol, StructType};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Characters that Delta (and Parquet's schema text) refuse in a column name.
 const REFUSED_IN_NAMES: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
@@ -13,6 +14,50 @@ const REFUSED_IN_NAMES: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t
 /// Reader and writer features of the log that we implement.
 const READER_FEATURES: &[&str] = &["timestampNtz"];
 const WRITER_FEATURES: &[&str] = &["appendOnly", "invariants", "timestampNtz"];
+
+/// Log entries behind a checkpoint are kept this long, unless the table says otherwise.
+const LOG_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+/// The same for streams, which commit all the time.
+const LOG_RETENTION_STREAM: Duration = Duration::from_secs(2 * 60);
+
+/// The property that names the layout.
+const LAYOUT: &str = "weir.layout";
+const PARQUET_LAYOUT: &str = "parquet";
+
+/// What a directory listing of a table tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Nothing certain: the log says which files are in the table.
+    Delta,
+    /// The truth: every `*.parquet` file is in the table. New files are hidden until they are merged into a large one.
+    Parquet,
+}
+
+/// A table that is to be created.
+#[derive(Debug, Clone)]
+pub struct NewTable {
+    pub schema: SchemaRef,
+    pub partition_columns: Vec<String>,
+    pub properties: Vec<(String, String)>,
+    /// Log entries behind a checkpoint are kept this long.
+    pub log_retention: Duration,
+    pub layout: Layout,
+}
+
+impl NewTable {
+    /// A table that statements write.
+    pub fn of(schema: SchemaRef) -> Self {
+        Self { schema, partition_columns: Vec::new(), properties: Vec::new(), log_retention: LOG_RETENTION, layout: Layout::Delta }
+    }
+
+    /// A table that a stream writes.
+    pub fn streaming(schema: SchemaRef) -> Self {
+        Self { log_retention: LOG_RETENTION_STREAM, ..Self::of(schema) }
+    }
+}
+
+/// Reader features that other programs' tables may have: column mapping only where it is not used.
+const FOREIGN_FEATURES: &[&str] = &["timestampNtz", "columnMapping", "vacuumProtocolCheck"];
 
 /// The columns of a table and where they lie: in the files, or in the names of the partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +72,11 @@ pub struct Definition {
     pub file_schema: SchemaRef,
     /// `delta.appendOnly`: rows are never removed.
     pub append_only: bool,
+    /// `delta.logRetentionDuration`: how long entries behind a checkpoint are kept.
+    pub log_retention: Duration,
+    pub layout: Layout,
+    /// Written by another program, and only read by us.
+    pub is_foreign: bool,
 }
 
 impl Definition {
@@ -40,21 +90,36 @@ impl Definition {
                 return Err(unusable(format!("its log sets \"{key}\"")));
             }
         }
-        let corrupted = |error: &dyn std::fmt::Display| {
-            Error::new(Code::DataCorrupted, format!("table \"{name}\": the schema in the log is unreadable: {error}"))
-        };
-        let logged = metadata.parse_schema().map_err(|error| corrupted(&error))?;
+        let logged = metadata.parse_schema().map_err(|error| corrupted(name, &error))?;
         for field in logged.fields() {
             if field.metadata().keys().any(|key| key == "delta.invariants" || key.starts_with("delta.generation")) {
                 return Err(unusable(format!("column \"{}\" has an invariant or a generation expression", field.name())));
             }
         }
-        let schema: Schema = (&logged).try_into_arrow().map_err(|error| corrupted(&error))?;
-        let append_only = configuration.get("delta.appendOnly").is_some_and(|value| value == "true");
-        Self::new(name, Arc::new(schema), metadata.partition_columns(), append_only)
+        let schema: Schema = (&logged).try_into_arrow().map_err(|error| corrupted(name, &error))?;
+        let mut definition = Self::new(name, Arc::new(schema), metadata.partition_columns())?;
+        definition.append_only = configuration.get("delta.appendOnly").is_some_and(|value| value == "true");
+        if let Some(retention) = configuration.get("delta.logRetentionDuration").and_then(|text| interval(text)) {
+            definition.log_retention = retention;
+        }
+        if configuration.get(LAYOUT).is_some_and(|value| value == PARQUET_LAYOUT) {
+            definition.layout = Layout::Parquet;
+        }
+        Ok(definition)
     }
 
-    fn new(name: &str, schema: SchemaRef, partition_columns: &[String], append_only: bool) -> Result<Self> {
+    /// Reads the definition of a table that we only read: what its writers must keep is not our concern.
+    pub fn foreign(name: &str, protocol: &Protocol, metadata: &Metadata) -> Result<Self> {
+        check_readable(name, protocol, metadata)?;
+        let logged = metadata.parse_schema().map_err(|error| corrupted(name, &error))?;
+        let schema: Schema = (&logged).try_into_arrow().map_err(|error| corrupted(name, &error))?;
+        // Files of others do not keep our promises.
+        let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+        let definition = Self::new(name, Arc::new(Schema::new(fields)), metadata.partition_columns())?;
+        Ok(Self { is_foreign: true, ..definition })
+    }
+
+    fn new(name: &str, schema: SchemaRef, partition_columns: &[String]) -> Result<Self> {
         let partition_indexes = partition_columns
             .iter()
             .map(|column| {
@@ -67,7 +132,8 @@ impl Definition {
             .collect::<Result<Vec<_>>>()?;
         let file_indexes: Vec<usize> = (0..schema.fields().len()).filter(|index| !partition_indexes.contains(index)).collect();
         let file_schema = Arc::new(schema.project(&file_indexes).map_err(|error| Error::internal(error.to_string()))?);
-        Ok(Self { schema, partition_indexes, file_indexes, file_schema, append_only })
+        let (log_retention, layout) = (LOG_RETENTION, Layout::Delta);
+        Ok(Self { schema, partition_indexes, file_indexes, file_schema, append_only: false, log_retention, layout, is_foreign: false })
     }
 
     /// Names of the partition columns, in partition order.
@@ -78,6 +144,38 @@ impl Definition {
     /// The partition columns, in partition order.
     pub fn partition_fields(&self) -> Vec<FieldRef> {
         self.partition_indexes.iter().map(|&index| Arc::clone(&self.schema.fields()[index])).collect()
+    }
+}
+
+fn corrupted(name: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::new(Code::DataCorrupted, format!("table \"{name}\": the schema in the log is unreadable: {error}"))
+}
+
+/// Refuses what would make us read wrong rows.
+fn check_readable(name: &str, protocol: &Protocol, metadata: &Metadata) -> Result<()> {
+    let refuse = |what: String| {
+        Err(Error::new(Code::NotSupported, format!("cannot read table \"{name}\": its log needs {what}"))
+            .hint("Turn it off with the program that writes the table, or let that program write a copy."))
+    };
+    // Since reader version 2 columns may have other names in the files; the property says whether they do.
+    let maps_columns = metadata.configuration().get("delta.columnMapping.mode").is_some_and(|mode| mode != "none");
+    if maps_columns {
+        return refuse("column mapping".into());
+    }
+    match protocol.min_reader_version() {
+        ..=2 => Ok(()),
+        3 => {
+            let features: Vec<String> = protocol.reader_features().unwrap_or_default().iter().map(ToString::to_string).collect();
+            // The one that users know, before those that come with it.
+            if features.iter().any(|feature| feature == "deletionVectors") {
+                return refuse("deletion vectors".into());
+            }
+            match features.iter().find(|feature| !FOREIGN_FEATURES.contains(&feature.as_str())) {
+                None => Ok(()),
+                Some(feature) => refuse(format!("the reader feature \"{feature}\"")),
+            }
+        }
+        version => refuse(format!("reader version {version}")),
     }
 }
 
@@ -110,15 +208,27 @@ fn check_features(name: &str, protocol: &Protocol) -> Result<()> {
     }
 }
 
+/// `interval 2 minutes`, as the log writes durations.
+fn interval(text: &str) -> Option<Duration> {
+    let mut words = text.split_whitespace();
+    let (Some("interval"), Some(count), Some(unit), None) = (words.next(), words.next(), words.next(), words.next()) else { return None };
+    let seconds = match unit.trim_end_matches('s') {
+        "second" => 1,
+        "minute" => 60,
+        "hour" => 60 * 60,
+        "day" => 24 * 60 * 60,
+        "week" => 7 * 24 * 60 * 60,
+        _ => return None,
+    };
+    Some(Duration::from_secs(count.parse::<u64>().ok()?.checked_mul(seconds)?))
+}
+
 /// Version 0 of a log: protocol and metadata of a new table.
-pub fn new_table(
-    name: &str,
-    schema: &Schema,
-    partition_columns: &[String],
-    properties: Vec<(String, String)>,
-) -> Result<(Protocol, Metadata)> {
-    let schema = storable_schema(schema)?;
-    let definition = Definition::new(name, Arc::clone(&schema), partition_columns, false)?;
+pub fn new_table(name: &str, table: NewTable) -> Result<(Protocol, Metadata)> {
+    let NewTable { schema, partition_columns, properties, log_retention, layout } = table;
+    let partition_columns = partition_columns.as_slice();
+    let schema = storable_schema(&schema)?;
+    let definition = Definition::new(name, Arc::clone(&schema), partition_columns)?;
     check_partition_columns(name, &definition, partition_columns)?;
     let logged: StructType = schema.as_ref().try_into_kernel().map_err(|error| Error::internal(error.to_string()))?;
     let has_timestamp_ntz = schema.fields().iter().any(|field| contains_timestamp_ntz(field.data_type()));
@@ -132,20 +242,23 @@ pub fn new_table(
     };
     let mut configuration: HashMap<String, String> = [
         // We clean the log ourselves, after a checkpoint that was proved to be readable.
-        ("delta.enableExpiredLogCleanup", "false"),
-        ("delta.logRetentionDuration", "interval 1 days"),
+        ("delta.enableExpiredLogCleanup", "false".to_owned()),
+        ("delta.logRetentionDuration", format!("interval {} seconds", log_retention.as_secs())),
         // At least the grace of our own collection of removed files (24 hours).
-        ("delta.deletedFileRetentionDuration", "interval 2 days"),
+        ("delta.deletedFileRetentionDuration", "interval 2 days".to_owned()),
     ]
     .into_iter()
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .map(|(key, value)| (key.to_owned(), value))
     .collect();
     for (key, value) in properties {
-        if key.starts_with("delta.") {
+        if key.starts_with("delta.") || key.starts_with("weir.") {
             return Err(Error::new(Code::InvalidParameter, format!("table \"{name}\": property \"{key}\" cannot be set"))
-                .hint("Properties that start with \"delta.\" belong to the server."));
+                .hint("Properties that start with \"delta.\" or \"weir.\" belong to the server."));
         }
         configuration.insert(key, value);
+    }
+    if layout == Layout::Parquet {
+        configuration.insert(LAYOUT.to_owned(), PARQUET_LAYOUT.to_owned());
     }
     let metadata = serde_json::json!({
         "id": uuid::Uuid::new_v4().to_string(),

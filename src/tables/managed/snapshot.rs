@@ -1,12 +1,14 @@
 //! One committed version of a table as the query engine scans it.
 
-use super::committer::Version;
 use super::live_files::LiveFile;
 use super::log::TableLog;
+use super::places::ROW_COLUMN;
+use super::rewrite::FILE_COLUMN;
 use super::stats::{FileStats, bounds_are_exact};
+use super::version::Version;
 use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
@@ -16,6 +18,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -23,7 +26,9 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
-use std::collections::HashSet;
+use object_store::path::Path;
+use parquet::arrow::RowNumber;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A version of a managed table: every scan sees the same files, whatever is committed meanwhile.
@@ -31,11 +36,42 @@ use std::sync::Arc;
 pub struct Snapshot {
     log: TableLog,
     version: Arc<Version>,
+    /// Only these of its files.
+    chosen: Option<Vec<Arc<LiveFile>>>,
+    /// The columns of the table, and perhaps the number of the file.
+    schema: SchemaRef,
+    has_file_column: bool,
+    /// Behind the number of the file, the number of the row in it.
+    has_row_column: bool,
 }
 
 impl Snapshot {
     pub fn new(log: TableLog, version: Arc<Version>) -> Self {
-        Self { log, version }
+        let schema = Arc::clone(&version.definition.schema);
+        Self { log, version, chosen: None, schema, has_file_column: false, has_row_column: false }
+    }
+
+    /// The rows of some files.
+    pub fn of_files(log: TableLog, version: Arc<Version>, files: Vec<Arc<LiveFile>>) -> Self {
+        Self { chosen: Some(files), ..Self::new(log, version) }
+    }
+
+    /// The rows with the number of their file.
+    pub fn with_file_column(log: TableLog, version: Arc<Version>) -> Self {
+        let columns = version.definition.schema.fields().iter().cloned().chain([file_field()]);
+        let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
+        Self { schema, has_file_column: true, ..Self::new(log, version) }
+    }
+
+    /// The rows, of all files or of some, with the numbers of their file and of the row in it.
+    pub fn with_places(log: TableLog, version: Arc<Version>, chosen: Option<Vec<Arc<LiveFile>>>) -> Self {
+        let columns = version.definition.schema.fields().iter().cloned().chain([file_field(), row_field()]);
+        let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
+        Self { schema, chosen, has_file_column: true, has_row_column: true, ..Self::new(log, version) }
+    }
+
+    fn files(&self) -> Vec<Arc<LiveFile>> {
+        self.chosen.clone().unwrap_or_else(|| self.version.files.iter().cloned().collect())
     }
 
     fn partition_schema(&self) -> Schema {
@@ -51,7 +87,7 @@ impl Snapshot {
 
     /// The files whose partitions pass all partition filters.
     fn in_partitions(&self, state: &dyn Session, filters: &[&Expr]) -> Result<Vec<Arc<LiveFile>>> {
-        let files: Vec<Arc<LiveFile>> = self.version.files.iter().cloned().collect();
+        let files = self.files();
         let Some(filter) = conjunction(filters.iter().copied().cloned()) else { return Ok(files) };
         if files.is_empty() {
             return Ok(files);
@@ -87,10 +123,22 @@ impl Snapshot {
         Ok(files.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file).collect())
     }
 
+    /// The numbers of all files, when they are asked for.
+    fn numbers(&self) -> HashMap<&Path, i64> {
+        if !self.has_file_column {
+            return HashMap::new();
+        }
+        self.version.files.iter().zip(0..).map(|(file, number)| (&file.path, number)).collect()
+    }
+
     /// The schema of the scan: the columns in the files, then the partition columns.
     fn scan_schema(&self) -> TableSchema {
+        let mut constants = self.version.definition.partition_fields();
+        constants.extend(self.has_file_column.then(file_field));
+        let computed: Vec<FieldRef> = self.has_row_column.then(row_field).into_iter().collect();
         TableSchema::builder(Arc::clone(&self.version.definition.file_schema))
-            .with_table_partition_cols(self.version.definition.partition_fields())
+            .with_table_partition_cols(constants)
+            .with_virtual_columns(computed)
             .build()
     }
 
@@ -99,6 +147,7 @@ impl Snapshot {
         let definition = &self.version.definition;
         match definition.partition_indexes.iter().position(|&partition| partition == index) {
             Some(position) => definition.file_indexes.len() + position,
+            None if index >= definition.schema.fields().len() => index,
             // Both lists together hold every position.
             None => definition.file_indexes.iter().position(|&file| file == index).unwrap_or_default(),
         }
@@ -136,14 +185,17 @@ impl Snapshot {
             }
             column
         });
+        let of_place = [self.has_file_column, self.has_row_column].into_iter().filter(|has| *has).map(|_| ColumnStatistics::new_unknown());
         Statistics {
             num_rows: n_rows.unwrap_or_default(),
             total_byte_size: Precision::Absent,
-            column_statistics: in_files.chain(in_partition).collect(),
+            column_statistics: in_files.chain(in_partition).chain(of_place).collect(),
         }
     }
 
-    fn scan_file(&self, file: &LiveFile, statistics: Arc<Statistics>) -> PartitionedFile {
+    fn scan_file(&self, file: &LiveFile, number: i64, statistics: Arc<Statistics>) -> PartitionedFile {
+        let mut constants = file.partition.clone();
+        constants.extend(self.has_file_column.then(|| ScalarValue::from(number)));
         let mut scanned = PartitionedFile::new_from_meta(ObjectMeta {
             location: self.log.absolute(&file.path),
             last_modified: chrono::DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default(),
@@ -151,10 +203,20 @@ impl Snapshot {
             e_tag: None,
             version: None,
         })
-        .with_partition_values(file.partition.clone());
+        .with_partition_values(constants)
+        // As long as a plan has the file, nobody deletes it.
+        .with_extension(Arc::clone(&self.version));
         scanned.statistics = Some(statistics);
         scanned
     }
+}
+
+fn file_field() -> FieldRef {
+    Arc::new(Field::new(FILE_COLUMN, DataType::Int64, false))
+}
+
+fn row_field() -> FieldRef {
+    Arc::new(Field::new(ROW_COLUMN, DataType::Int64, false).with_extension_type(RowNumber))
 }
 
 fn precise(count: u64) -> Precision<usize> {
@@ -190,7 +252,7 @@ fn merged(files: &[Arc<Statistics>], n_columns: usize) -> Statistics {
 #[async_trait]
 impl TableProvider for Snapshot {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.version.definition.schema)
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -220,9 +282,24 @@ impl TableProvider for Snapshot {
         }
         let statistics: Vec<Arc<Statistics>> = files.iter().map(|file| Arc::new(self.file_statistics(file))).collect();
         let total = merged(&statistics, n_columns);
-        let scanned = files.iter().zip(statistics).map(|(file, statistics)| self.scan_file(file, statistics)).collect();
+        let numbers = self.numbers();
+        let number = |file: &LiveFile| numbers.get(&file.path).copied().unwrap_or_default();
+        let scanned = files.iter().zip(statistics).map(|(file, statistics)| self.scan_file(file, number(file), statistics)).collect();
         let groups = FileGroup::new(scanned).split_files(state.config().target_partitions());
 
+        if self.version.definition.is_foreign {
+            let store = state.runtime_env().object_store(&self.log.store_url)?;
+            let n_files = (files.len(), self.version.files.iter().count());
+            let source = crate::tables::hive::foreign_parquet(store, state.config_options(), scan_schema, n_files);
+            let config = FileScanConfigBuilder::new(self.log.store_url.clone(), source)
+                .with_file_groups(groups)
+                .with_statistics(total)
+                .with_projection_indices(Some(indexes))?
+                .with_limit(limit)
+                .with_expr_adapter(Some(crate::tables::hive::foreign_columns()))
+                .build();
+            return Ok(DataSourceExec::from_data_source(config));
+        }
         let format = ParquetFormat::new().with_options(state.table_options().parquet.clone());
         let config = FileScanConfigBuilder::new(self.log.store_url.clone(), format.file_source(scan_schema))
             .with_file_groups(groups)

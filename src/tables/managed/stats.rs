@@ -1,13 +1,14 @@
 //! Statistics of one data file: made from its Parquet footer, kept as JSON in the log, used to skip files.
 
 use crate::error::{Error, Result};
+use crate::tables::streaming::{EPOCH_COLUMN, OFFSET_COLUMN, PARTITION_COLUMN, TIMESTAMP_COLUMN};
 use chrono::{DateTime, NaiveDate};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::compute::{max, min};
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -110,13 +111,25 @@ impl FloatColumn {
     }
 }
 
+/// True for the columns of a stream that are nearly sorted: differences are shorter than any dictionary.
+fn counts_up(field: &Field) -> bool {
+    [PARTITION_COLUMN, OFFSET_COLUMN, TIMESTAMP_COLUMN, EPOCH_COLUMN].contains(&field.name().as_str())
+        && matches!(field.data_type(), DataType::Int32 | DataType::Int64 | DataType::Timestamp(..))
+}
+
 /// How data files are written.
 pub fn writer_properties(schema: &Schema) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
-    for field in schema.fields().iter().filter(|field| field.data_type().is_floating()) {
-        properties = properties.set_column_statistics_enabled(ColumnPath::from(field.name().as_str()), EnabledStatistics::None);
+    for field in schema.fields() {
+        let column = ColumnPath::from(field.name().as_str());
+        if field.data_type().is_floating() {
+            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+        } else if counts_up(field) {
+            properties =
+                properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        }
     }
     properties.build()
 }
@@ -189,6 +202,14 @@ impl FileStats {
             })
             .collect();
         Some(Self { n_rows, columns })
+    }
+
+    /// Without the bounds of floats: other writers leave NaN out of them.
+    pub fn without_floats(mut self, schema: &Schema) -> Self {
+        for (column, _) in self.columns.iter_mut().zip(schema.fields()).filter(|(_, field)| field.data_type().is_floating()) {
+            (column.min, column.max) = (None, None);
+        }
+        self
     }
 }
 

@@ -1,39 +1,57 @@
 //! Removes data files that no version has: left by writers that died, or removed from the table long ago.
 
+use super::garbage::{GRACE, Tombstone};
 use super::live_files::LiveFiles;
 use super::log::TableLog;
+use super::schema::Layout;
 use crate::error::Result;
 use crate::storage::durable::{self, Depth};
 use futures::TryStreamExt;
-use object_store::ObjectStoreExt;
+use futures::future::BoxFuture;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use std::collections::HashSet;
 
-/// Readers outside of this server may still read files that were removed from the table less than this ago.
-const GRACE_MS: i64 = 24 * 60 * 60 * 1_000;
+/// New files of a table whose listing is the truth: no listing of `*.parquet` finds them.
+const YOUNG_DIRECTORY: &str = "_weir/young";
+const YOUNG_ENDING: &str = ".young";
+const ENDING: &str = ".parquet";
 
-/// The name of a new data file of a generation of writers.
-pub fn file_name(generation: i64) -> String {
-    format!("part-{generation}-{}.parquet", uuid::Uuid::now_v7())
+/// The name of a new data file of a generation of writers, in the directory of its partition.
+pub fn file_path(generation: i64, directory: &str, is_young: bool) -> String {
+    let (root, ending) = if is_young { (YOUNG_DIRECTORY, YOUNG_ENDING) } else { ("", ENDING) };
+    let name = format!("part-{generation}-{}{ending}", uuid::Uuid::now_v7());
+    [root, directory, &name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+}
+
+/// True for a file that listings do not show.
+pub fn is_young(path: &Path) -> bool {
+    path.as_ref().starts_with("_weir/young/")
 }
 
 /// The generation in the name of a data file of ours. Spark's names (`part-00000-<uuid>-c000.snappy.parquet`) have none.
 fn generation_of(name: &str) -> Option<i64> {
-    let (generation, unique) = name.strip_suffix(".parquet")?.strip_prefix("part-")?.split_once('-')?;
+    let name = name.strip_suffix(ENDING).or_else(|| name.strip_suffix(YOUNG_ENDING))?;
+    let (generation, unique) = name.strip_prefix("part-")?.split_once('-')?;
     uuid::Uuid::try_parse(unique).ok()?;
     generation.parse().ok()
 }
 
-/// Rule 2: after the fence is durable, deletes what writers up to `generation` left behind. Never fails: the next start
-/// tries again.
-pub async fn sweep(log: &TableLog, generation: i64, live: &LiveFiles) {
-    match orphans(log, generation, live).await {
-        Ok(paths) if paths.is_empty() => {}
-        Ok(paths) => {
-            tracing::info!(table = %log.name, n_files = paths.len(), "files of no version removed");
-            delete(log, &paths).await;
+/// Rule 2: after the fence is durable, deletes what writers up to `generation` left behind. What was removed from the
+/// table not long ago stays, and is returned. Never fails: the next start tries again.
+pub async fn sweep(log: &TableLog, generation: i64, live: &LiveFiles, layout: Layout) -> Vec<Tombstone> {
+    match leftover_files(log, generation, live, layout).await {
+        Ok((paths, removed)) => {
+            if !paths.is_empty() {
+                tracing::info!(table = %log.name, n_files = paths.len(), "files of no version removed");
+                drop(delete(log, &paths).await);
+            }
+            removed
         }
-        Err(error) => tracing::warn!(table = %log.name, error = %error, "sweep failed"),
+        Err(error) => {
+            tracing::warn!(table = %log.name, error = %error, "sweep failed");
+            Vec::new()
+        }
     }
 }
 
@@ -47,35 +65,67 @@ pub async fn leftovers(table: &str, directory: &std::path::Path) {
     }
 }
 
-async fn orphans(log: &TableLog, generation: i64, live: &LiveFiles) -> Result<Vec<Path>> {
-    let mut candidates: Vec<Path> = log
-        .store
-        .list(None)
-        .try_filter_map(async |object| {
-            let old = object.location.filename().and_then(generation_of).is_some_and(|found| found <= generation);
-            Ok(old.then_some(object.location))
-        })
-        .try_collect()
-        .await
-        .map_err(|error| log.unreadable(&error))?;
-    let live: HashSet<&Path> = live.iter().map(|file| &file.path).collect();
-    candidates.retain(|path| !live.contains(path));
-    if !candidates.is_empty() {
-        let young = chrono::Utc::now().timestamp_millis() - GRACE_MS;
-        let tombstones = log.tombstones().await?;
-        candidates.retain(|path| tombstones.get(path).is_none_or(|removed_ms| *removed_ms < young));
-    }
-    Ok(candidates)
+/// Our files on disk that no version has now: those that go, and those that were removed less than the grace ago.
+fn leftover_files<'a>(
+    log: &'a TableLog,
+    generation: i64,
+    live: &'a LiveFiles,
+    layout: Layout,
+) -> BoxFuture<'a, Result<(Vec<Path>, Vec<Tombstone>)>> {
+    Box::pin(async move {
+        let candidates = files_of(log, generation, live).await?;
+        if candidates.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let cutoff_ms = chrono::Utc::now().timestamp_millis() - i64::try_from(GRACE.as_millis()).unwrap_or(i64::MAX);
+        let removed_ms = log.tombstones().await?;
+        let (mut paths, mut removed) = (Vec::new(), Vec::new());
+        for object in candidates {
+            match removed_ms.get(&object.location) {
+                Some(&removed_ms) if removed_ms >= cutoff_ms && (layout == Layout::Delta || is_young(&object.location)) => {
+                    removed.push(Tombstone { path: object.location, size_bytes: object.size, removed_ms, removed_at: 0 });
+                }
+                _ => paths.push(object.location),
+            }
+        }
+        Ok((paths, removed))
+    })
 }
 
-/// Deletes files, as many as it can.
-pub async fn delete(log: &TableLog, paths: &[Path]) {
-    for path in paths {
-        match log.store.delete(path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => tracing::warn!(table = %log.name, path = %path, error = %error, "file not removed"),
+/// Files on disk that writers up to a generation have made and that are not live.
+pub fn files_of<'a>(log: &'a TableLog, generation: i64, live: &'a LiveFiles) -> BoxFuture<'a, Result<Vec<ObjectMeta>>> {
+    Box::pin(async move {
+        let mut found: Vec<ObjectMeta> = log
+            .store
+            .list(None)
+            .try_filter_map(async |object| {
+                let old = object.location.filename().and_then(generation_of).is_some_and(|found| found <= generation);
+                Ok(old.then_some(object))
+            })
+            .try_collect()
+            .await
+            .map_err(|error| log.unreadable(&error))?;
+        let live: HashSet<&Path> = live.iter().map(|file| &file.path).collect();
+        found.retain(|object| !live.contains(&object.location));
+        Ok(found)
+    })
+}
+
+/// Deletes files, as many as it can; returns the others.
+pub fn delete<'a>(log: &'a TableLog, paths: &'a [Path]) -> BoxFuture<'a, Vec<Path>> {
+    Box::pin(async move {
+        let mut left = Vec::new();
+        for path in paths {
+            match log.store.delete(path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(table = %log.name, path = %path, error = %error, "file not removed");
+                    left.push(path.clone());
+                }
+            }
         }
-    }
+        left
+    })
 }
 
 #[cfg(test)]
@@ -84,7 +134,11 @@ mod tests {
 
     #[test]
     fn only_names_of_ours_have_a_generation() {
-        assert_eq!(generation_of(&file_name(17)), Some(17));
+        for is_young in [true, false] {
+            let path = Path::parse(file_path(17, "p=1/q=2", is_young)).unwrap();
+            assert_eq!((path.filename().and_then(generation_of), super::is_young(&path)), (Some(17), is_young), "{path}");
+            assert!(path.as_ref().contains("p=1/q=2/part-17-") && path.as_ref().ends_with(".parquet") != is_young, "{path}");
+        }
         for name in ["part-00000-67e55044-10b1-426f-9247-bb680e5fe0c8-c000.parquet", "part-x-1.parquet", "data.parquet", "part-1.parquet"] {
             assert_eq!(generation_of(name), None, "{name}");
         }

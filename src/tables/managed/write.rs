@@ -1,8 +1,8 @@
 //! INSERT: rows of a plan become data files, and the files one commit.
 
 use super::ManagedTable;
-use super::committer::{Commit, Replace};
-use super::files::FilesWriter;
+use super::commit::{Commit, Replace};
+use super::files::{FilesWriter, Place};
 use super::partition;
 use super::schema::Definition;
 use crate::error::{Code, Error, Result};
@@ -23,13 +23,23 @@ use std::sync::Arc;
 
 /// The plan of an INSERT: one row with the count of rows written, after the commit.
 pub fn insert_plan(table: &Arc<ManagedTable>, input: Arc<dyn ExecutionPlan>, mode: WriteMode) -> Result<Arc<dyn ExecutionPlan>> {
+    let replace = replaced(table.name(), &table.definition(), mode)?;
+    sink_plan(table, input, "WRITE", replace)
+}
+
+/// The plan of a statement whose rows go into new files, which replace others.
+pub fn sink_plan(
+    table: &Arc<ManagedTable>,
+    input: Arc<dyn ExecutionPlan>,
+    operation: &'static str,
+    replace: Replace,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let definition = table.definition();
     let (wanted, given) = (definition.schema.fields().len(), input.schema().fields().len());
     if wanted != given {
         return Err(Error::new(Code::InvalidStatement, format!("INSERT into table \"{}\" gives {given} columns", table.name()))
             .detail(format!("The table has {wanted} columns.")));
     }
-    let replace = replaced(table.name(), &definition, mode)?;
     // The engine checks NOT NULL without naming the table: it shall see a sink that takes everything, we check.
     let nullable = definition.schema.fields().iter().map(|field| Field::new(field.name(), field.data_type().clone(), true));
     let schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
@@ -37,7 +47,7 @@ pub fn insert_plan(table: &Arc<ManagedTable>, input: Arc<dyn ExecutionPlan>, mod
         1 => input,
         _ => Arc::new(CoalescePartitionsExec::new(input)),
     };
-    let sink = InsertSink { table: Arc::clone(table), definition, replace, schema };
+    let sink = InsertSink { table: Arc::clone(table), definition, operation, replace, schema };
     Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
 }
 
@@ -70,51 +80,53 @@ fn replaced(name: &str, definition: &Definition, mode: WriteMode) -> Result<Repl
 struct InsertSink {
     table: Arc<ManagedTable>,
     definition: Arc<Definition>,
+    operation: &'static str,
     replace: Replace,
     /// The columns of the table, all of them nullable.
     schema: SchemaRef,
 }
 
-impl InsertSink {
-    /// Rows as the table keeps them: its types, its NOT NULL, and no empty text where a partition has NULL.
-    fn conform(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let schema = &self.definition.schema;
-        let mut columns = Vec::with_capacity(batch.num_columns());
-        for (index, (column, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
-            let mut column = if column.data_type() == field.data_type() {
-                Arc::clone(column)
-            } else {
-                // Strict: a value that does not fit is an error, not a NULL.
-                let options = CastOptions { safe: false, ..Default::default() };
-                cast_with_options(column, field.data_type(), &options).map_err(|error| {
-                    let what = format!("column \"{}\" of table \"{}\": {error}", field.name(), self.table.name());
-                    Error::new(Code::InvalidValue, what)
-                })?
-            };
-            if self.definition.partition_indexes.contains(&index) {
-                column = empty_as_null(column)?;
-            }
-            if !field.is_nullable() && column.logical_null_count() > 0 {
-                let what = format!("column \"{}\" of table \"{}\" must not be NULL", field.name(), self.table.name());
-                return Err(Error::new(Code::NotNull, what));
-            }
-            columns.push(column);
-        }
-        Ok(columns)
+/// Rows as a table keeps them: its types, its NOT NULL, and no empty text where a partition has NULL.
+pub fn conform(name: &str, definition: &Definition, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    let schema = &definition.schema;
+    if batch.num_columns() != schema.fields().len() {
+        return Err(Error::internal(format!("{} columns for the {} of table \"{name}\"", batch.num_columns(), schema.fields().len())));
     }
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (index, (column, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
+        let mut column = if column.data_type() == field.data_type() {
+            Arc::clone(column)
+        } else {
+            // Strict: a value that does not fit is an error, not a NULL.
+            let options = CastOptions { safe: false, ..Default::default() };
+            cast_with_options(column, field.data_type(), &options)
+                .map_err(|error| Error::new(Code::InvalidValue, format!("column \"{}\" of table \"{name}\": {error}", field.name())))?
+        };
+        if definition.partition_indexes.contains(&index) {
+            column = empty_as_null(column)?;
+        }
+        if !field.is_nullable() && column.logical_null_count() > 0 {
+            return Err(Error::new(Code::NotNull, format!("column \"{}\" of table \"{name}\" must not be NULL", field.name())));
+        }
+        columns.push(column);
+    }
+    Ok(columns)
+}
 
+impl InsertSink {
     async fn write(&self, mut rows: SendableRecordBatchStream, context: &Arc<TaskContext>) -> datafusion::common::Result<u64> {
-        let mut files = FilesWriter::new(&self.table, Arc::clone(&self.definition), context);
+        let mut files = FilesWriter::new(&self.table, Arc::clone(&self.definition), Place::New, "INSERT into", context.memory_pool());
         let mut n_rows = 0;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             n_rows += batch.num_rows() as u64;
-            let columns = self.conform(&batch)?;
+            let columns = conform(self.table.name(), &self.definition, &batch)?;
             files.write(&columns).await?;
         }
         let (written, unfinished) = files.finish().await?;
-        let commit = Commit { definition: Arc::clone(&self.definition), files: written, replace: self.replace.clone() };
+        let commit = Commit { replace: self.replace.clone(), ..Commit::append(self.operation, Arc::clone(&self.definition), written) };
         self.table.commit(commit, unfinished).await?;
+        self.table.compact_in_background(context.memory_pool());
         Ok(n_rows)
     }
 }
@@ -131,7 +143,7 @@ fn empty_as_null(column: ArrayRef) -> Result<ArrayRef> {
 
 impl DisplayAs for InsertSink {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "managed table {}, replaces {:?}", self.table.name(), self.replace)
+        write!(f, "managed table {}, replaces {}", self.table.name(), self.replace)
     }
 }
 

@@ -66,6 +66,14 @@ impl Client {
             Answer::Rows(batches) => cells(&batches).into_iter().map(|row| row.join("\t")).collect(),
         })
     }
+
+    /// The same after other statements of the session, such as SET.
+    pub async fn rows_with(&mut self, before: &[&str], sql: &str) -> Result<Vec<String>, String> {
+        for statement in before {
+            self.rows(statement).await?;
+        }
+        self.rows(sql).await
+    }
 }
 
 /// Every cell as text.

@@ -1,11 +1,25 @@
-//! What the tests share: a server process, a Flight SQL client, the test data.
+//! What the tests share: a server process, a Flight SQL client, the test data, and the real components around a server.
 
+pub mod avro;
+pub mod certificates;
 pub mod client;
+pub mod events;
+pub mod kafka;
+pub mod port;
+pub mod proxy;
 pub mod python;
+pub mod registry;
+pub mod row_hash;
+pub mod s3;
 pub mod server;
+pub mod truth;
 
 pub use client::Client;
+pub use kafka::Kafka;
+pub use registry::Registry;
+pub use s3::S3;
 pub use server::Server;
+pub use truth::Truth;
 
 use std::path::{Path, PathBuf};
 

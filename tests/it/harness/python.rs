@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Where `tests/run` puts what it installs.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
     cache.expect("neither XDG_CACHE_HOME nor HOME is set").join("weir")
@@ -38,6 +38,14 @@ pub fn run_python<A: AsRef<OsStr>>(script: &str, arguments: &[A]) -> Output {
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
     command.arg(super::repository().join(script)).args(arguments);
     run_limited(command, CLIENT_TIMEOUT)
+}
+
+/// Runs a script that must succeed; its output is printed.
+///
+/// # Panics
+/// When it fails, with everything that it printed.
+pub fn run(script: &str, arguments: &[&str]) {
+    print!("{}", succeeded(&run_python(script, arguments)));
 }
 
 /// The Arrow Flight SQL JDBC driver: `WEIR_TEST_JDBC_DRIVER`, or what `tests/run` fetched.

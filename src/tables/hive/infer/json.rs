@@ -26,12 +26,31 @@ enum Shape {
     Mixed,
 }
 
+/// Columns out of objects that come one by one; what is no object is passed over.
+#[derive(Debug, Default)]
+pub(crate) struct JsonSample {
+    members: Vec<(String, Shape)>,
+}
+
+impl JsonSample {
+    pub(crate) fn add(&mut self, text: &[u8]) {
+        if let Ok(Some(object)) = object_of_line("sample", 1, text) {
+            add_members(&mut self.members, object);
+        }
+    }
+
+    /// Members in the order of their first appearance.
+    pub(crate) fn fields(self, timestamp_format: JsonTimestamp) -> Vec<Field> {
+        fields(self.members, timestamp_format)
+    }
+}
+
 pub(super) async fn infer(store: &Arc<dyn ObjectStore>, files: &[FoundFile], options: &JsonOptions) -> Result<Vec<Field>> {
     let mut members = Vec::new();
     for file in files {
         sample(store, file, &mut members).await?;
     }
-    Ok(fields(members, options))
+    Ok(fields(members, options.timestamp_format))
 }
 
 async fn sample(store: &Arc<dyn ObjectStore>, file: &FoundFile, members: &mut Vec<(String, Shape)>) -> Result<()> {
@@ -110,25 +129,25 @@ impl Shape {
         }
     }
 
-    fn data_type(self, options: &JsonOptions) -> DataType {
+    fn data_type(self, timestamp_format: JsonTimestamp) -> DataType {
         match self {
             Self::Unknown | Self::Mixed => DataType::Utf8,
             Self::Bool => DataType::Boolean,
             // A whole number beyond BIGINT is still a number in JSON, but DOUBLE would change it: STRING.
             Self::Number(guess) => guess.data_type(),
             Self::Text(guess) => match guess.data_type() {
-                DataType::Timestamp(..) if options.timestamp_format != JsonTimestamp::Iso8601 => DataType::Utf8,
+                DataType::Timestamp(..) if timestamp_format != JsonTimestamp::Iso8601 => DataType::Utf8,
                 data_type @ (DataType::Date32 | DataType::Timestamp(..)) => data_type,
                 _ => DataType::Utf8,
             },
-            Self::List(item) => DataType::List(Arc::new(Field::new("item", item.data_type(options), true))),
+            Self::List(item) => DataType::List(Arc::new(Field::new("item", item.data_type(timestamp_format), true))),
             // `{}` in every row: there is no struct without fields in SQL.
             Self::Struct(members) if members.is_empty() => DataType::Utf8,
-            Self::Struct(members) => DataType::Struct(fields(members, options).into()),
+            Self::Struct(members) => DataType::Struct(fields(members, timestamp_format).into()),
         }
     }
 }
 
-fn fields(members: Vec<(String, Shape)>, options: &JsonOptions) -> Vec<Field> {
-    members.into_iter().map(|(name, shape)| Field::new(name, shape.data_type(options), true)).collect()
+fn fields(members: Vec<(String, Shape)>, timestamp_format: JsonTimestamp) -> Vec<Field> {
+    members.into_iter().map(|(name, shape)| Field::new(name, shape.data_type(timestamp_format), true)).collect()
 }

@@ -7,6 +7,8 @@ mod parquet;
 mod tests;
 mod text;
 
+pub(crate) use json::JsonSample;
+
 use super::directory::{NULL_PARTITION, unescape};
 use super::format::Format;
 use super::listing::{FoundFile, find_files};

@@ -45,7 +45,7 @@ impl KeyMap {
     }
 
     /// The column and whether the key is spelt exactly as it.
-    fn find(&self, key: &[u8]) -> Option<(usize, bool)> {
+    pub(super) fn find(&self, key: &[u8]) -> Option<(usize, bool)> {
         if let Some(idx) = self.exact.get(key) {
             return Some((*idx, true));
         }
@@ -128,73 +128,92 @@ impl JsonColumn {
         }
     }
 
-    /// Appends a value that the scanner has checked.
+    /// Appends a value that the scanner has checked. One that does not fit leaves a value of no meaning: the caller
+    /// gives up the row, or everything.
     pub(super) fn append(&mut self, value: &[u8], on_bad: &mut OnBad<'_>) -> Result<(), BadValue> {
         if kind(value) == Kind::Null {
             self.append_null();
             return Ok(());
         }
-        let done = match (&mut self.shape, kind(value)) {
-            (Shape::Scalar(builder), _) => append_scalar(builder, value),
-            (Shape::Struct { keys, children, nulls, .. }, Kind::Object) => {
-                let mut values = vec![None; children.len()];
-                if keys.spread(value, &mut values).is_err() {
-                    Err(BadText::Value)
-                } else {
-                    for (child, value) in children.iter_mut().zip(values) {
-                        match value {
-                            Some((value, _)) => child.append(value, on_bad).map_err(|bad| bad.under(&self.name, "."))?,
-                            None => child.append_null(),
-                        }
-                    }
-                    nulls.append_non_null();
-                    Ok(())
-                }
-            }
-            (Shape::List { child, offsets, nulls, .. }, Kind::Array) => {
-                let mut items = Vec::new();
-                let scanned = Scanner::new(value).items(|item| items.push(item));
-                match (scanned, next_offset(offsets, items.len())) {
-                    (Ok(()), Some(offset)) => {
-                        for item in items {
-                            child.append(item, on_bad).map_err(|bad| BadValue { path: format!("{}[]", self.name), ..bad })?;
-                        }
-                        offsets.push(offset);
-                        nulls.append_non_null();
-                        Ok(())
-                    }
-                    _ => Err(BadText::Value),
-                }
-            }
-            (Shape::Map { key: keys, value: map_values, offsets, nulls, .. }, Kind::Object) => {
-                let mut pairs = Vec::new();
-                let scanned = Scanner::new(value).members(|key, value| pairs.push((key, value)));
-                match (scanned, next_offset(offsets, pairs.len())) {
-                    (Ok(()), Some(offset)) => {
-                        for (key, value) in pairs {
-                            keys.append(key, &mut OnBad::Error).map_err(|bad| bad.under(&self.name, "."))?;
-                            map_values.append(value, on_bad).map_err(|bad| bad.under(&self.name, "."))?;
-                        }
-                        offsets.push(offset);
-                        nulls.append_non_null();
-                        Ok(())
-                    }
-                    _ => Err(BadText::Value),
-                }
-            }
-            _ => Err(BadText::Value),
-        };
-        match (done, on_bad) {
+        match (self.append_value(value, on_bad), on_bad) {
             (Ok(()), _) => Ok(()),
-            (Err(_), OnBad::Null(count)) => {
+            (Err(Misfit::Within(bad)), _) => Err(bad),
+            (Err(Misfit::Whole(_)), OnBad::Null(count)) => {
                 **count += 1;
                 self.append_null();
                 Ok(())
             }
-            (Err(reason), OnBad::Error) => {
+            (Err(Misfit::Whole(reason)), OnBad::Error) => {
+                self.append_null();
                 Err(BadValue { path: self.name.clone(), sql_type: sql_type(&self.data_type), text: value.to_vec(), reason })
             }
         }
+    }
+
+    fn append_value(&mut self, value: &[u8], on_bad: &mut OnBad<'_>) -> Result<(), Misfit> {
+        let mut misfit = None;
+        match (&mut self.shape, kind(value)) {
+            (Shape::Scalar(builder), _) => append_scalar(builder, value)?,
+            (Shape::Struct { keys, children, nulls, .. }, Kind::Object) => {
+                let mut values = vec![None; children.len()];
+                keys.spread(value, &mut values).map_err(|_| BadText::Value)?;
+                for (child, value) in children.iter_mut().zip(values) {
+                    match value {
+                        Some((value, _)) if misfit.is_none() => {
+                            misfit = child.append(value, on_bad).err().map(|bad| bad.under(&self.name, "."));
+                        }
+                        _ => child.append_null(),
+                    }
+                }
+                nulls.append_non_null();
+            }
+            (Shape::List { child, offsets, nulls, .. }, Kind::Array) => {
+                let mut items = Vec::new();
+                Scanner::new(value).items(|item| items.push(item)).map_err(|_| BadText::Value)?;
+                next_offset(offsets, items.len())?;
+                let mut n_items = 0;
+                for item in items {
+                    n_items += 1;
+                    if let Err(bad) = child.append(item, on_bad) {
+                        misfit = Some(BadValue { path: format!("{}[]", self.name), ..bad });
+                        break;
+                    }
+                }
+                offsets.push(next_offset(offsets, n_items)?);
+                nulls.append_non_null();
+            }
+            (Shape::Map { key: keys, value: map_values, offsets, nulls, .. }, Kind::Object) => {
+                let mut pairs = Vec::new();
+                Scanner::new(value).members(|key, value| pairs.push((key, value))).map_err(|_| BadText::Value)?;
+                next_offset(offsets, pairs.len())?;
+                let mut n_pairs = 0;
+                for (key, value) in pairs {
+                    // A key that does not fit leaves nothing: keys are never NULL.
+                    if let Err(bad) = keys.append_key(key) {
+                        misfit = Some(bad.under(&self.name, "."));
+                        break;
+                    }
+                    n_pairs += 1;
+                    if let Err(bad) = map_values.append(value, on_bad) {
+                        misfit = Some(bad.under(&self.name, "."));
+                        break;
+                    }
+                }
+                offsets.push(next_offset(offsets, n_pairs)?);
+                nulls.append_non_null();
+            }
+            _ => return Err(Misfit::Whole(BadText::Value)),
+        }
+        misfit.map_or(Ok(()), |bad| Err(Misfit::Within(bad)))
+    }
+
+    /// Appends the key of a map, or nothing at all.
+    fn append_key(&mut self, key: &[u8]) -> Result<(), BadValue> {
+        let done = match &mut self.shape {
+            Shape::Scalar(builder) => append_scalar(builder, key),
+            _ => Err(BadText::Value),
+        };
+        done.map_err(|reason| BadValue { path: self.name.clone(), sql_type: sql_type(&self.data_type), text: key.to_vec(), reason })
     }
 
     pub(super) fn finish(&mut self) -> Result<ArrayRef> {
@@ -227,9 +246,24 @@ impl BadValue {
     }
 }
 
+/// Why [`JsonColumn::append_value`] did not append all.
+enum Misfit {
+    /// Nothing was appended.
+    Whole(BadText),
+    /// A value was appended, without meaning from some place in it on.
+    Within(BadValue),
+}
+
+impl From<BadText> for Misfit {
+    fn from(reason: BadText) -> Self {
+        Self::Whole(reason)
+    }
+}
+
 /// Offsets have 31 bits; batches end long before.
-fn next_offset(offsets: &[i32], count: usize) -> Option<i32> {
-    offsets.last().copied().unwrap_or_default().checked_add(i32::try_from(count).ok()?)
+fn next_offset(offsets: &[i32], count: usize) -> Result<i32, BadText> {
+    let count = i32::try_from(count).map_err(|_| BadText::Value)?;
+    offsets.last().copied().unwrap_or_default().checked_add(count).ok_or(BadText::Value)
 }
 
 fn append_scalar(builder: &mut ColumnBuilder, value: &[u8]) -> Result<(), BadText> {

@@ -4,10 +4,12 @@
 //! and cannot name the line of an error (engine-traps.md).
 
 mod builder;
+mod rows;
 mod scanner;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use rows::JsonRows;
 pub(super) use scanner::{Kind, Scanner, kind, unquote};
 
 use super::column::TimestampText;

@@ -1,9 +1,11 @@
 //! CSV and TEXTFILE: records to columns.
 
+mod rows;
 mod splitter;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use rows::TextRows;
 pub(super) use splitter::{Record, Splitter, Step};
 
 use super::column::{BadText, ColumnBuilder, TimestampText, shorten, sql_type};

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What happens at the chosen write.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
+pub enum Fault {
     /// The process dies before the write: it has no effect, nothing works afterwards.
     DeathBefore,
     /// The process dies after the write: it has its effect, but nobody learns it.
@@ -30,7 +30,7 @@ enum Fault {
 
 /// A store with one fault at the n-th write (put or delete).
 #[derive(Debug)]
-struct FaultyStore {
+pub struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
     fault: Fault,
     at_write: usize,
@@ -39,22 +39,31 @@ struct FaultyStore {
 }
 
 impl FaultyStore {
-    fn new(world: &World, fault: Fault, at_write: usize) -> Arc<Self> {
+    pub fn new(world: &World, fault: Fault, at_write: usize) -> Arc<Self> {
         Arc::new(Self { inner: world.storage.store(), fault, at_write, n_writes: AtomicUsize::new(0), is_healed: AtomicBool::new(false) })
     }
 
-    fn tables(self: &Arc<Self>, world: &World) -> Arc<ManagedTables> {
+    /// From here on everything works.
+    pub fn heal(&self) {
+        self.is_healed.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_dead(&self) -> bool {
+        matches!(self.fault, Fault::DeathBefore | Fault::DeathAfter)
+            && self.n_writes.load(Ordering::SeqCst) > self.at_write
+            && !self.is_healed.load(Ordering::SeqCst)
+    }
+
+    pub fn n_writes(&self) -> usize {
+        self.n_writes.load(Ordering::SeqCst)
+    }
+
+    pub fn tables(self: &Arc<Self>, world: &World) -> Arc<ManagedTables> {
         ManagedTables::with_store(Arc::clone(self) as Arc<dyn ObjectStore>, world.storage.store_url())
     }
 
     fn error() -> StoreError {
         StoreError::Generic { store: "faulty", source: "injected".into() }
-    }
-
-    fn is_dead(&self) -> bool {
-        matches!(self.fault, Fault::DeathBefore | Fault::DeathAfter)
-            && self.n_writes.load(Ordering::SeqCst) > self.at_write
-            && !self.is_healed.load(Ordering::SeqCst)
     }
 
     fn alive(&self) -> object_store::Result<()> {
@@ -160,7 +169,7 @@ async fn live(world: &World, store: &Arc<FaultyStore>) -> (Option<usize>, usize)
             n_acknowledged = Some(n_done + 1);
         }
     }
-    (n_acknowledged, store.n_writes.load(Ordering::SeqCst))
+    (n_acknowledged, store.n_writes())
 }
 
 /// Kills the server at every write; after a restart the acknowledged statements are there, the one that was under way
@@ -240,7 +249,7 @@ async fn a_commit_in_doubt_is_settled_when_the_store_is_back() {
         assert_eq!(error.detail.unwrap(), "It is not known whether version 1 was written: the rows may be in the table.");
         assert_eq!(world.parquet_files().len(), 1, "files in doubt are not deleted");
         assert_eq!(world.query_at(table.snapshot(), "SELECT count(*) FROM t").await, ["0"]);
-        store.is_healed.store(true, Ordering::SeqCst);
+        store.heal();
         world.insert(&table, "SELECT 2, 'a'", WriteMode::Append).await.unwrap();
         assert_eq!(world.query(&table, ALL).await, expected, "{fault:?}");
         assert_eq!(world.query(world.reopen().await.as_ref(), ALL).await, expected, "{fault:?}");
@@ -265,7 +274,7 @@ async fn an_older_server_is_fenced_for_good() {
 }
 
 /// Commits as another program would, at the version after the newest.
-async fn commit_foreign(world: &World, table: &ManagedTable, lines: &[String]) {
+pub async fn commit_foreign(world: &World, table: &ManagedTable, lines: &[String]) {
     let log = world.path().join("_delta_log");
     let versions =
         std::fs::read_dir(&log).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().unwrap_or_default() == "json");
@@ -309,8 +318,8 @@ async fn a_start_sweeps_what_dead_writers_left_and_nothing_else() {
     let world = World::new();
     let table = world.create(&[], "SELECT 1 AS id").await;
     world.insert(&table, "SELECT 2", WriteMode::OverwriteTable).await.unwrap();
-    let left_over = sweep::file_name(1);
-    let of_the_future = sweep::file_name(1_000);
+    let left_over = sweep::file_path(1, "", false);
+    let of_the_future = sweep::file_path(1_000, "", false);
     for name in [left_over.as_str(), of_the_future.as_str(), "part-00000-67e55044-10b1-426f-9247-bb680e5fe0c8-c000.parquet", "mine.parquet"]
     {
         std::fs::write(world.path().join(name), "x").unwrap();

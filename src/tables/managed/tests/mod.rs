@@ -1,7 +1,14 @@
 //! Tables end to end, over the durable store: create, insert, scan, reopen; then everything that can go wrong.
 
+mod buckets;
+mod compaction;
+mod epochs;
+mod external;
 mod faults;
+mod listing;
+mod places;
 mod reading;
+mod removal;
 mod writing;
 
 use super::*;
@@ -51,7 +58,7 @@ impl World {
 
     pub async fn create_empty(&self, tables: &ManagedTables, partition_columns: &[&str], schema: &Schema) -> Result<Arc<ManagedTable>> {
         let partition_columns = partition_columns.iter().map(|&column| column.to_owned()).collect();
-        tables.create("t1", "t", &self.path(), Arc::new(schema.clone()), partition_columns, Vec::new()).await
+        tables.create("t1", "t", &self.path(), NewTable { partition_columns, ..NewTable::of(Arc::new(schema.clone())) }).await
     }
 
     /// CREATE TABLE AS: the types of the query (all nullable), its rows.
@@ -112,6 +119,15 @@ impl World {
 
     pub fn live_files(table: &ManagedTable) -> BTreeSet<String> {
         table.newest().files.iter().map(|file| file.path.to_string()).collect()
+    }
+}
+
+/// Waits for a condition: files of dropped statements are removed in the background.
+pub async fn until(condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "the condition did not come true in time");
+        tokio::task::yield_now().await;
     }
 }
 

@@ -63,7 +63,7 @@ async fn a_bad_table_is_not_created() {
     }
     assert!(!world.path().exists(), "nothing was written");
     world.create_empty(&tables, &[], &schema).await.unwrap();
-    let error = tables.create("t2", "u", &world.path(), Arc::new(schema), Vec::new(), Vec::new()).await.unwrap_err();
+    let error = tables.create("t2", "u", &world.path(), NewTable::of(Arc::new(schema))).await.unwrap_err();
     assert_eq!(error.code, Code::DuplicateTable, "a second table in the same directory: {error}");
 }
 
@@ -91,15 +91,6 @@ async fn a_refused_insert_leaves_no_row_and_no_file() {
     until(|| world.parquet_files().is_empty()).await;
     assert_eq!(world.insert(&table, "SELECT 1, 'a' WHERE false", WriteMode::Append).await.unwrap(), 0);
     assert_eq!(table.version(), 0, "no rows, no version");
-}
-
-/// Waits for a condition: files of dropped statements are removed in the background.
-async fn until(condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline, "the condition did not come true in time");
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,8 +172,8 @@ async fn a_dropped_table_takes_no_rows_and_leaves_no_directory() {
     let schema = world.schema_of("SELECT 1 AS id").await;
     let table = world.create_empty(&tables, &[], &schema).await.unwrap();
     world.insert(&table, "SELECT 1", WriteMode::Append).await.unwrap();
-    tables.close("t1", Some(&world.path())).await.unwrap();
+    tables.close("t1", Some(&(&world.path()).into())).await.unwrap();
     assert!(!world.path().exists());
     assert_eq!(world.insert(&table, "SELECT 2", WriteMode::Append).await.unwrap_err().code, Code::Conflict);
-    tables.close("t1", Some(&world.path())).await.unwrap();
+    tables.close("t1", Some(&(&world.path()).into())).await.unwrap();
 }

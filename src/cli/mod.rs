@@ -1,13 +1,16 @@
-//! The command line: serve, demo, sql, run, check-config.
+//! The command line: serve, demo, sql, run, produce, check-config.
+
+mod produce;
 
 use crate::config::{Config, Sources, TlsConfig};
 use crate::console;
 use crate::demo;
-use crate::engine::{Engine, EngineLimits, EngineOptions};
+use crate::engine::{Door, Engine, EngineLimits, EngineOptions};
 use crate::error::{Code, Error, Result};
 use crate::server::tls::TlsFiles;
 use crate::server::{Server, ServerConfig};
 use crate::storage::Root;
+use crate::stream::Supervisor;
 use crate::telemetry;
 use crate::telemetry::shutdown::{Shutdown, Stage};
 use clap::{Args, Parser, Subcommand};
@@ -38,6 +41,8 @@ enum Command {
     Sql(console::Arguments),
     /// Run a file of SQL statements on a server
     Run(console::RunArguments),
+    /// Send the lines of a file to a Kafka topic
+    Produce(produce::Produce),
     /// Check the configuration and print what holds
     CheckConfig(ConfigArguments),
 }
@@ -78,6 +83,9 @@ struct Demo {
     /// A real MovieLens directory (ratings.csv, movies.csv) instead of the sample
     #[arg(long, value_name = "DIR")]
     movielens: Option<PathBuf>,
+    /// A real Kafka broker for the live events; by default one inside this process
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
     /// Address of the server; loopback only, there is no password
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:32010")]
     listen: SocketAddr,
@@ -104,6 +112,7 @@ pub fn run() -> ExitCode {
             Command::Demo(demo) => Box::pin(demo.run()).await.map(|()| ExitCode::SUCCESS),
             Command::Sql(arguments) => Ok(console::run(arguments).await),
             Command::Run(arguments) => Ok(console::run_file(arguments).await),
+            Command::Produce(produce) => Box::pin(produce.run(listen_for_signals()?)).await.map(|()| ExitCode::SUCCESS),
             Command::CheckConfig(arguments) => arguments.check().map(|()| ExitCode::SUCCESS),
         }
     });
@@ -166,8 +175,11 @@ impl Serve {
         }
         let server = Server::start(Arc::clone(&engine), server_config(&config)).await?;
         println!("weir listens on {} (Flight SQL)", server.address());
+        let streams = Supervisor::start(Arc::clone(&engine));
         shutdown.reached(Stage::Graceful).await;
         server.stop(config.server.shutdown_grace).await?;
+        // After the doors: nobody waits for a row that is committed now.
+        streams.stop().await;
         engine.shutdown().await;
         Ok(())
     }
@@ -190,16 +202,22 @@ impl Demo {
         engine.first_admin(None).await?;
         println!("weir demo, in {}", self.dir.display());
         demo::build(&engine).await?;
+        let streams = Supervisor::start(Arc::clone(&engine));
+        let session = engine.trusted_session("admin", Door::Internal, "demo")?;
+        let events = demo::Events::start(&session, self.kafka.as_deref()).await?;
         let listen = if self.check { SocketAddr::new(self.listen.ip(), 0) } else { self.listen };
         let server_config = ServerConfig { trusted_user: Some("admin".into()), ..ServerConfig::new(listen) };
         let server = Server::start(Arc::clone(&engine), server_config).await?;
         println!("{}", demo::invitation(server.address()));
         if self.check {
+            demo::show_events(&session).await?;
             println!("ready in {:.1} s", started.elapsed().as_secs_f64());
         } else {
             shutdown.reached(Stage::Graceful).await;
         }
         server.stop(config.server.shutdown_grace).await?;
+        streams.stop().await;
+        drop(events);
         engine.shutdown().await;
         Ok(())
     }
@@ -211,6 +229,7 @@ fn engine_options(config: &Config) -> EngineOptions {
         data_dir: config.data_dir.clone(),
         warehouse: config.storage.warehouse.clone(),
         roots: roots.map(|root| Root { prefix: root.prefix.clone(), path: root.path.clone(), writable: root.writable }).collect(),
+        buckets: config.storage.buckets.clone(),
         limits: EngineLimits {
             memory_bytes: usize::try_from(config.limits.memory_bytes).unwrap_or(usize::MAX),
             spill_directory: config.limits.spill_dir.clone(),

@@ -1,5 +1,7 @@
 //! The tables of the `system` database: what the server knows of itself.
 
+pub mod streams;
+
 use crate::catalog::User;
 use crate::engine::Engine;
 use crate::engine::errors;
@@ -32,6 +34,9 @@ pub static TABLES: &[SystemTable] = &[
     SystemTable { name: "models", help: "models", rows: model_rows },
     SystemTable { name: "queries", help: "queries that run, and the last ones that ended", rows: query_rows },
     SystemTable { name: "settings", help: "settings that a session may change", rows: setting_rows },
+    SystemTable { name: "stream_gaps", help: "records that streaming tables passed over because they were gone", rows: streams::gap_rows },
+    SystemTable { name: "stream_partitions", help: "partitions of streaming tables with their positions", rows: streams::partition_rows },
+    SystemTable { name: "streams", help: "streaming tables with their state, lag and errors", rows: streams::stream_rows },
     SystemTable { name: "tables", help: "tables and views with their places", rows: table_rows },
 ];
 

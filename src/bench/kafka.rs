@@ -1,0 +1,370 @@
+//! `weir bench kafka`: how fast a backlog becomes a table, what it costs, and how fresh the rows are.
+//!
+//! ```text
+//! 1. backlog    N events wait in a topic of a real broker
+//! 2. bare       librdkafka alone reads them and throws them away: the wall to compare with
+//! 3. weir       a streaming table reads them until they are committed; CPU by groups of threads
+//! 4. freshness  events arrive at a rate; SELECTs without a pause say when each was seen first
+//! 5. snapshots  self-joins and counts while rows arrive and commits happen each second
+//! ```
+//! The broker runs on the same machine and takes its share of it: the ratio to the bare consumer of the same run counts.
+
+use super::cpu::ThreadCpu;
+use crate::config::Config;
+use crate::connect::kafka::{KafkaOptions, Outgoing, Producer, create_topic, drain};
+use crate::engine::{Door, Engine, EngineOptions, Session};
+use crate::error::{Code, Error, Result};
+use crate::stream::Supervisor;
+use clap::Args;
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::{Int32Type, Int64Type};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the bench gives up.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Bytes of one event, as JSON.
+const EVENT_BYTES: usize = 142;
+
+/// The arguments of `weir bench kafka`.
+#[derive(Debug, Args)]
+pub struct KafkaBench {
+    /// A broker on this machine; topics are made and removed
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap: String,
+    /// Events of the backlog
+    #[arg(long, value_name = "N", default_value_t = 5_000_000)]
+    rows: usize,
+    /// Partitions of the topics
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    partitions: i32,
+    /// Events a second while freshness and snapshots are measured
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    rate: usize,
+    /// Seconds over which freshness is measured
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    seconds: u64,
+    /// Snapshots to check while rows arrive
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    snapshots: usize,
+    /// Where the bench keeps its data; by default a directory of its own that is removed
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl KafkaBench {
+    /// Runs all parts and prints what was measured.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or when a result is wrong: then no number counts.
+    pub async fn run(self, config: &Config, options: EngineOptions) -> Result<()> {
+        let directory = self.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("weir-bench-{}", std::process::id())));
+        let options = EngineOptions { data_dir: directory.join("server"), warehouse: directory.join("warehouse"), ..options };
+        println!("memory limit {} MiB, {} cores", config.limits.memory_bytes >> 20, options.limits.parallelism);
+        let engine = Engine::open(options).await?;
+        engine.first_admin(None).await?;
+        let supervisor = Supervisor::start(Arc::clone(&engine));
+        let session = engine.trusted_session("admin", Door::Internal, "bench")?;
+        let result = self.measure(&session).await;
+        supervisor.stop().await;
+        engine.shutdown().await;
+        if self.dir.is_none() {
+            drop(std::fs::remove_dir_all(&directory));
+        }
+        result
+    }
+
+    async fn measure(&self, session: &Session) -> Result<()> {
+        self.backlog(session).await?;
+        self.live(session).await
+    }
+
+    fn topic(&self, name: &str) -> Result<KafkaOptions> {
+        KafkaOptions::of_topic(&format!("weir-bench-{name}-{}", std::process::id()), &self.bootstrap, &[])
+    }
+
+    async fn backlog(&self, session: &Session) -> Result<()> {
+        let options = self.topic("backlog")?;
+        let topic = options.topic.clone();
+        create_topic(&options.properties, &topic, self.partitions).await?;
+        let started = Instant::now();
+        let (to_fill, n_rows, n_partitions) = (options.clone(), self.rows, self.partitions);
+        blocking(move || fill(&to_fill, n_rows, n_partitions)).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!("backlog      {} events of {EVENT_BYTES} B, {} partitions, produced in {seconds:.1} s", self.rows, self.partitions);
+
+        let n_rows = self.rows as u64;
+        let before = ThreadCpu::now();
+        let started = Instant::now();
+        let bare_cpu = blocking(move || {
+            drain(&options, n_rows, PATIENCE)?;
+            Ok(ThreadCpu::now())
+        });
+        let bare_cpu = bare_cpu.await?.since(&before, is_client_library);
+        let bare = started.elapsed().as_secs_f64();
+        println!(
+            "bare client  {}  {:.2} us of CPU a row in librdkafka's threads that are left",
+            rate(self.rows, bare),
+            per_row(bare_cpu, self.rows)
+        );
+
+        create_table(session, "bench_backlog", &self.bootstrap, &topic, "").await?;
+        let (before, started) = (ThreadCpu::now(), Instant::now());
+        wait_for(session, "SELECT count(*) FROM bench_backlog", self.rows as i64).await?;
+        let visible = started.elapsed().as_secs_f64();
+        let committed = "SELECT CAST(sum(committed) AS BIGINT) FROM system.stream_partitions WHERE table_name = 'bench_backlog'";
+        wait_for(session, committed, self.rows as i64).await?;
+        let (after, all) = (ThreadCpu::now(), started.elapsed().as_secs_f64());
+        println!("weir         {}  visible; committed after {all:.1} s", rate(self.rows, visible));
+        println!("             {:.0} % of the bare client's rate", 100.0 * bare / visible);
+        let own = after.since(&before, |name| !is_client_library(name));
+        let source = after.since(&before, |name| name.starts_with("kafka "));
+        let library = after.since(&before, is_client_library);
+        println!(
+            "CPU a row    weir's threads {:.2} us (reading and decoding {:.2}, files and the rest {:.2}); librdkafka's threads {:.2} us",
+            per_row(own, self.rows),
+            per_row(source, self.rows),
+            per_row(own - source, self.rows),
+            per_row(library, self.rows)
+        );
+        session.rows("DROP TABLE bench_backlog").await.map(drop)
+    }
+
+    async fn live(&self, session: &Session) -> Result<()> {
+        let options = self.topic("live")?;
+        create_topic(&options.properties, &options.topic, self.partitions).await?;
+        create_table(session, "bench_live", &self.bootstrap, &options.topic, ", 'commit.interval' = '1 s'").await?;
+        let sent = Arc::new(Sent::new(self.partitions));
+        let stop = Arc::new(AtomicBool::new(false));
+        let producer = {
+            let (sent, stop, rate) = (Arc::clone(&sent), Arc::clone(&stop), self.rate);
+            let work = move || produce(&options, rate, &sent, &stop);
+            std::thread::Builder::new().name("bench producer".into()).spawn(work)
+        };
+        let producer = producer.map_err(|error| Error::new(Code::LimitExceeded, format!("could not start a thread: {error}")))?;
+        let measured = async {
+            freshness(session, &sent, self.rate, Duration::from_secs(self.seconds)).await?;
+            snapshots(session, self.snapshots, self.rate).await
+        };
+        let measured = measured.await;
+        stop.store(true, Ordering::SeqCst);
+        let produced = blocking(move || producer.join().map_err(|_| Error::internal("the producer of the bench panicked"))?).await;
+        measured?;
+        produced
+    }
+}
+
+/// Runs work that waits, away from the threads of the runtime.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("bench: {error}")))?
+}
+
+/// librdkafka names its threads so.
+fn is_client_library(name: &str) -> bool {
+    name.starts_with("rdk:")
+}
+
+fn rate(n_rows: usize, seconds: f64) -> String {
+    format!("{seconds:6.1} s  {:7.0} k rows/s", n_rows as f64 / seconds / 1000.0)
+}
+
+fn per_row(seconds: f64, n_rows: usize) -> f64 {
+    seconds * 1e6 / n_rows as f64
+}
+
+/// An event of exactly [`EVENT_BYTES`] bytes and eight columns.
+fn event(number: usize, payload: &mut Vec<u8>) {
+    use std::io::Write;
+    payload.clear();
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // Writing to a vector cannot fail.
+    let _ = write!(
+        payload,
+        r#"{{"user_id":{},"movie_id":{},"rating":{}.{},"event_time":"2026-11-01T12:{:02}:{:02}.{:03}","device":"phone","country":"FR","n":{number},"pad":""#,
+        mixed % 1_000_000,
+        (mixed >> 24) % 100_000,
+        1 + mixed % 4,
+        if mixed & 64 == 0 { 0 } else { 5 },
+        number / 60_000 % 60,
+        number / 1000 % 60,
+        number % 1000,
+    );
+    payload.resize(EVENT_BYTES - 2, b'x');
+    payload.extend_from_slice(b"\"}");
+}
+
+fn fill(options: &KafkaOptions, n_rows: usize, n_partitions: i32) -> Result<()> {
+    let producer = Producer::new(&options.properties, &[])?;
+    let mut payload = Vec::with_capacity(EVENT_BYTES);
+    for number in 0..n_rows {
+        event(number, &mut payload);
+        let partition = Some((number % n_partitions as usize) as i32);
+        producer.send(&options.topic, Outgoing { partition, payload: Some(&payload), ..Outgoing::default() })?;
+    }
+    producer.flush(&options.topic, PATIENCE)
+}
+
+async fn create_table(session: &Session, table: &str, bootstrap: &str, topic: &str, more: &str) -> Result<()> {
+    let sql = format!(
+        "CREATE STREAMING TABLE {table} (user_id BIGINT, movie_id BIGINT, rating DOUBLE, event_time TIMESTAMP, device STRING, country STRING,
+           n BIGINT, pad STRING, k_partition INT METADATA FROM 'partition', k_offset BIGINT METADATA FROM 'offset')
+         WITH ('connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{bootstrap}', 'format' = 'json'{more})"
+    );
+    session.rows(&sql).await.map(drop)
+}
+
+/// Asks until the answer is there.
+async fn wait_for(session: &Session, sql: &str, expected: i64) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let found = number(session, sql).await?;
+        match found {
+            Some(found) if found == expected => return Ok(()),
+            Some(found) if found > expected => {
+                return Err(Error::new(Code::DataCorrupted, format!("{found} rows, only {expected} were produced")));
+            }
+            _ if begun.elapsed() > PATIENCE => {
+                return Err(Error::new(Code::Timeout, format!("{found:?} of {expected} rows after {} s", PATIENCE.as_secs())));
+            }
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn number(session: &Session, sql: &str) -> Result<Option<i64>> {
+    let batches = session.rows(sql).await?;
+    let first = batches.iter().find(|batch| batch.num_rows() > 0);
+    Ok(first
+        .and_then(|batch| batch.column(0).as_primitive_opt::<Int64Type>())
+        .filter(|column| !column.is_empty())
+        .and_then(|column| column.iter().next().flatten()))
+}
+
+/// When each event was handed to the client library, by partition and offset: nobody else writes the topic.
+struct Sent {
+    begun: Instant,
+    /// Microseconds since `begun`.
+    times: Vec<Mutex<Vec<u64>>>,
+}
+
+impl Sent {
+    fn new(n_partitions: i32) -> Self {
+        Self { begun: Instant::now(), times: (0..n_partitions).map(|_| Mutex::default()).collect() }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.begun.elapsed().as_micros() as u64
+    }
+}
+
+/// Sends events in small steps, so that the rate is even.
+fn produce(options: &KafkaOptions, rate: usize, sent: &Sent, stop: &AtomicBool) -> Result<()> {
+    const STEP: Duration = Duration::from_millis(5);
+    // The producer's own delay is part of the freshness: short.
+    let producer = Producer::new(&options.properties, &[("linger.ms", "1")])?;
+    let mut payload = Vec::with_capacity(EVENT_BYTES);
+    let begun = Instant::now();
+    let mut number = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let due = (begun.elapsed().as_secs_f64() * rate as f64) as usize;
+        while number < due {
+            event(number, &mut payload);
+            let partition = number % sent.times.len();
+            sent.times[partition].lock().unwrap_or_else(PoisonError::into_inner).push(sent.now_us());
+            producer
+                .send(&options.topic, Outgoing { partition: Some(partition as i32), payload: Some(&payload), ..Outgoing::default() })?;
+            number += 1;
+        }
+        std::thread::sleep(STEP);
+    }
+    producer.flush(&options.topic, PATIENCE)
+}
+
+/// From the moment an event was produced to the answer of the first SELECT that shows it.
+async fn freshness(session: &Session, sent: &Sent, rate: usize, duration: Duration) -> Result<()> {
+    let mut seen = vec![0_usize; sent.times.len()];
+    let mut delays_us = Vec::new();
+    let (mut n_polls, begun) = (0, Instant::now());
+    // The first seconds warm everything up.
+    let warm = duration / 5;
+    while begun.elapsed() < duration + warm {
+        let batches = session.rows("SELECT k_partition, max(k_offset) FROM bench_live GROUP BY k_partition").await?;
+        let now = sent.now_us();
+        n_polls += 1;
+        for batch in &batches {
+            let (partitions, offsets) = (batch.column(0).as_primitive::<Int32Type>(), batch.column(1).as_primitive::<Int64Type>());
+            for (partition, offset) in partitions.iter().flatten().zip(offsets.iter().flatten()) {
+                let (partition, n_visible) = (partition as usize, offset as usize + 1);
+                let times = sent.times[partition].lock().unwrap_or_else(PoisonError::into_inner);
+                if begun.elapsed() > warm {
+                    delays_us.extend(times[seen[partition]..n_visible].iter().map(|time| now.saturating_sub(*time)));
+                }
+                seen[partition] = n_visible;
+            }
+        }
+    }
+    delays_us.sort_unstable();
+    let at = |share: f64| {
+        delays_us
+            .get(((delays_us.len() as f64 * share) as usize).min(delays_us.len().saturating_sub(1)))
+            .map_or(f64::NAN, |us| *us as f64 / 1000.0)
+    };
+    println!(
+        "freshness    at {rate} rows/s: p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms ({} rows, {n_polls} SELECTs)",
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        delays_us.len()
+    );
+    Ok(())
+}
+
+/// One moment of the table in each statement: no row twice, no gap, no count going back.
+async fn snapshots(session: &Session, n_checks: usize, rate: usize) -> Result<()> {
+    let mut counted = 0;
+    let wrong = |what: String| Error::new(Code::DataCorrupted, what);
+    for check in 0..n_checks {
+        let sql = "SELECT count(*), CAST(sum(n) AS BIGINT), CAST(sum(last - first + 1) AS BIGINT) FROM (SELECT count(*) AS n, \
+                   min(k_offset) AS first, max(k_offset) AS last FROM bench_live GROUP BY k_partition)";
+        let batches = session.rows(sql).await?;
+        let value = |column: usize| {
+            batches.iter().find(|batch| batch.num_rows() > 0).map_or(0, |batch| batch.column(column).as_primitive::<Int64Type>().value(0))
+        };
+        let (n_rows, n_offsets) = (value(1), value(2));
+        if n_rows != n_offsets || n_rows < counted {
+            return Err(wrong(format!("check {check}: {n_rows} rows for {n_offsets} offsets, {counted} rows before")));
+        }
+        counted = n_rows;
+        let sql = "WITH last AS (SELECT k_partition AS p, max(k_offset) - 25000 AS o FROM bench_live GROUP BY k_partition), \
+                   r AS (SELECT k_partition, k_offset FROM bench_live JOIN last ON k_partition = p AND k_offset > o) \
+                   SELECT count(*) - (SELECT count(*) FROM r) FROM r AS a JOIN r AS b ON a.k_partition = b.k_partition AND a.k_offset = b.k_offset";
+        match number(session, sql).await? {
+            Some(0) => {}
+            other => return Err(wrong(format!("check {check}: a self-join differs from the table by {other:?} rows"))),
+        }
+    }
+    println!(
+        "snapshots    {n_checks} checks at {rate} rows/s with a commit each second: no row twice, no gap, no count going back ({counted} rows)"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_json_of_one_length() {
+        let mut payload = Vec::new();
+        for number in [0, 9, 1_234_567, 4_999_999, 99_999_999] {
+            event(number, &mut payload);
+            let parsed: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+            assert_eq!(
+                (payload.len(), parsed["n"].as_u64(), parsed.as_object().map(serde_json::Map::len)),
+                (EVENT_BYTES, Some(number as u64), Some(8))
+            );
+        }
+    }
+}

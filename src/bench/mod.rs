@@ -1,0 +1,4 @@
+//! Measurements of a release build, on the machine at hand: `weir bench ..`.
+
+mod cpu;
+pub mod kafka;

@@ -1,0 +1,533 @@
+//! The life of a source's thread: connect, find the partitions, assign, read; again when the client is stuck.
+
+use super::batch::{Batch, Client, ClientEvent, Message, topic_text};
+use super::consumer::Shared;
+use super::decode::{BATCH_ROWS_MAX, Record, Rows};
+use super::lookup::{self, Trouble};
+use super::options::{OnDataLoss, Startup};
+use super::trouble::{explain, explain_error};
+use crate::connect::{Failure, FailureKind, Fetched, Position, SourceEvent, Start};
+use crate::error::{Code, Error};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A wait for the first record of a batch ends here, so that other duties are done.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// A batch is complete so long after its first record.
+const BATCH_WAIT: Duration = Duration::from_millis(20);
+/// A question to the brokers.
+const LOOKUP_WAIT: Duration = Duration::from_secs(2);
+/// Between two attempts at something.
+const RETRY_WAIT: Duration = Duration::from_millis(300);
+/// How often the status is brought up to date, and how often the brokers are asked while something is wrong.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// Records are there and none comes: the client is made anew.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+
+/// Why a session ended.
+pub(super) enum End {
+    Stopped,
+    Failed(Failure),
+    /// The client is stuck: another one may do.
+    Restart,
+}
+
+/// What outlives a client: where each partition was read to.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    rows: Rows,
+    topic: CString,
+    topic_id: Option<i64>,
+    /// The next offset to read.
+    positions: BTreeMap<i32, i64>,
+    /// The table has never read: the startup mode says where partitions begin.
+    first: bool,
+    /// The job was told where the partitions begin.
+    announced: bool,
+    wants_headers: bool,
+    progress_at: Instant,
+    trouble_at: Instant,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, mut rows: Rows, committed: BTreeMap<i32, i64>, first: bool) -> Self {
+        let asked = Arc::clone(&shared);
+        // Without its schema a record can wait, it is no dead letter.
+        rows.set_patience(Arc::new(move |why| {
+            asked.status.lock().last_error = Some(why.to_string());
+            asked.pause(STATUS_INTERVAL);
+            !asked.stop.is_cancelled()
+        }));
+        Self {
+            topic: topic_text(&shared.options.topic),
+            wants_headers: rows.wants_headers(),
+            shared,
+            rows,
+            topic_id: None,
+            positions: committed,
+            first,
+            announced: false,
+            progress_at: Instant::now(),
+            trouble_at: Instant::now(),
+        }
+    }
+
+    /// Reads until the source is stopped or fails.
+    pub(super) fn run(mut self) {
+        loop {
+            let end = self.session();
+            self.shared.set_client(None);
+            match end {
+                End::Stopped => return,
+                End::Restart => {
+                    tracing::warn!(table = %self.shared.table, "records are there and none comes: the client is made anew");
+                    self.shared.status.lock().restarts += 1;
+                }
+                End::Failed(failure) => {
+                    let mut status = self.shared.status.lock();
+                    status.last_error = Some(failure.error.to_string());
+                    drop(status);
+                    let _ = self.send(SourceEvent::Failed(failure));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn session(&mut self) -> End {
+        match self.try_session() {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    fn try_session(&mut self) -> Result<std::convert::Infallible, End> {
+        let client = self.connect()?;
+        self.shared.set_client(Some(Arc::clone(&client)));
+        let topic = self.shared.options.topic.clone();
+        let partitions = self.ask(&client, |client| lookup::partitions(client, &topic, LOOKUP_WAIT))?;
+        self.identify(&client)?;
+        self.begin(&client, &partitions)?;
+        self.read(&client)
+    }
+
+    /// Makes a client. Certificates and keys are read from their files here: they may be mended meanwhile.
+    fn connect(&mut self) -> Result<Arc<Client>, End> {
+        loop {
+            match Client::new(&self.shared.options.properties.consumer_config()) {
+                Ok(client) => return Ok(Arc::new(client)),
+                Err(error) => self.note(false, format!("could not make a client: {}", client_error(&error.to_string()))),
+            }
+            self.wait(STATUS_INTERVAL)?;
+        }
+    }
+
+    /// Asks until there is an answer; the status says what is wrong meanwhile.
+    fn ask<T>(&mut self, client: &Client, question: impl Fn(&Client) -> Result<T, Trouble>) -> Result<T, End> {
+        let asked_at = Instant::now();
+        let mut explained = false;
+        loop {
+            match question(client) {
+                Ok(answer) => {
+                    self.settle();
+                    return Ok(answer);
+                }
+                Err(trouble) => {
+                    explained |= self.drain_events(client);
+                    // A broker that has just been asked may need a moment; one that says why has said it.
+                    if trouble != Trouble::Away || (!explained && asked_at.elapsed() > Duration::from_secs(3)) {
+                        self.note_trouble(&trouble);
+                    }
+                }
+            }
+            self.wait(RETRY_WAIT)?;
+        }
+    }
+
+    /// Looks up which topic it is: one of the same name may be another.
+    fn identify(&mut self, client: &Client) -> Result<(), End> {
+        let Some(id) = client.topic_id(&self.topic, LOOKUP_WAIT) else { return Ok(()) };
+        match self.topic_id.replace(id) {
+            Some(known) if known != id => Err(self.recreated("it has another identity now".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds where the partitions begin, tells the job, and assigns all of them.
+    fn begin(&mut self, client: &Client, partitions: &[i32]) -> Result<(), End> {
+        let topic = self.shared.options.topic.clone();
+        let starts = |start: Start, partitions: Vec<i32>| {
+            let topic = topic.clone();
+            move |client: &Client| lookup::starts(client, &topic, &partitions, start, LOOKUP_WAIT)
+        };
+        let fresh = partitions.iter().copied().filter(|partition| !self.positions.contains_key(partition)).collect::<Vec<_>>();
+        let lows = self.ask(client, starts(Start::Earliest, partitions.to_vec()))?;
+        let highs = self.ask(client, starts(Start::Latest, partitions.to_vec()))?;
+        let begins = match &self.shared.options.startup {
+            Startup::All(start) if self.first => self.ask(client, starts(*start, fresh.clone()))?,
+            Startup::Offsets(offsets) if self.first => {
+                if let Some((partition, _)) = offsets.iter().find(|(partition, _)| !partitions.contains(partition)) {
+                    let what = format!("topic \"{topic}\" has no partition {partition}");
+                    return Err(self.failed(FailureKind::Options, Error::new(Code::InvalidParameter, what)));
+                }
+                let begin = |partition: &i32| offsets.get(partition).or(lows.get(partition)).map(|offset| (*partition, *offset));
+                fresh.iter().filter_map(begin).collect()
+            }
+            // New since the table was made: whatever the mode says, none of its records was read.
+            _ => lows.iter().filter(|(partition, _)| fresh.contains(partition)).map(|(partition, low)| (*partition, *low)).collect(),
+        };
+        if self.first {
+            let beyond = begins.iter().find(|(partition, offset)| highs.get(partition).is_some_and(|high| *offset > high));
+            if let Some((partition, offset)) = beyond {
+                let high = highs.get(partition).copied().unwrap_or_default();
+                let what = format!("topic \"{topic}\" has no offset {offset} in partition {partition}");
+                let error = Error::new(Code::InvalidParameter, what).detail(format!("It ends before offset {high}."));
+                return Err(self.failed(FailureKind::Options, error));
+            }
+        }
+        self.positions.extend(&begins);
+        if !self.announced || !begins.is_empty() {
+            let told = if self.announced { &begins } else { &self.positions };
+            let positions = told.iter().map(|(partition, next_offset)| position(*partition, *next_offset)).collect();
+            self.send(SourceEvent::Assigned { positions, topic_id: self.topic_id })?;
+            (self.announced, self.first) = (true, false);
+        }
+        for partition in partitions {
+            if let (Some(low), Some(high)) = (lows.get(partition), highs.get(partition)) {
+                self.check_range(*partition, *low, *high)?;
+            }
+        }
+        self.see(&lows, &highs);
+        self.assign(client)
+    }
+
+    /// Assigns every partition at its position. What the client has fetched before is dropped and fetched again.
+    fn assign(&mut self, client: &Client) -> Result<(), End> {
+        let list = lookup::position_list(&self.shared.options.topic, &self.positions);
+        self.progress_at = Instant::now();
+        client.consumer().assign(&list).map_err(|error| {
+            let error = Error::internal(format!("topic \"{}\" could not be assigned: {error}", self.shared.options.topic));
+            self.failed(FailureKind::Internal, error)
+        })
+    }
+
+    /// Whether the position lies in what the partition holds; if not, the source fails or skips.
+    fn check_range(&mut self, partition: i32, low: i64, high: i64) -> Result<(), End> {
+        let Some(wanted) = self.positions.get(&partition).copied() else { return Ok(()) };
+        if wanted > high {
+            return Err(
+                self.recreated(format!("offset {wanted} of partition {partition} was to be read, and it ends before offset {high}"))
+            );
+        }
+        if wanted >= low {
+            return Ok(());
+        }
+        if self.shared.options.on_data_loss == OnDataLoss::Fail {
+            let topic = &self.shared.options.topic;
+            let what = format!("topic \"{topic}\" has lost records that were not read yet");
+            let error = Error::new(Code::DataCorrupted, what)
+                .detail(format!("Partition {partition} begins at offset {low} now; offsets {wanted} to {} are gone.", low - 1))
+                .hint("Set 'on_data_loss'='skip' to go on, or use ALTER STREAMING TABLE .. SEEK TO EARLIEST.");
+            return Err(self.failed(FailureKind::DataLost, error));
+        }
+        self.positions.insert(partition, low);
+        self.send(SourceEvent::Skipped { partition, from_offset: wanted, to_offset: low })
+    }
+
+    fn read(&mut self, client: &Client) -> Result<std::convert::Infallible, End> {
+        let mut batch = Batch::new(client, BATCH_ROWS_MAX);
+        let (mut status_at, mut lookup_at) = (Instant::now(), Instant::now());
+        loop {
+            if self.shared.stop.is_cancelled() {
+                return Err(End::Stopped);
+            }
+            batch.fill(1, IDLE_WAIT);
+            if !batch.is_empty() {
+                batch.fill(BATCH_ROWS_MAX, BATCH_WAIT);
+                let lost = self.take(&batch)?;
+                batch.clear();
+                if !lost.is_empty() {
+                    self.find_again(client, &lost)?;
+                }
+            }
+            if status_at.elapsed() >= STATUS_INTERVAL {
+                status_at = Instant::now();
+                self.drain_events(client);
+                self.see_cached(client);
+                let is_troubled = self.shared.status.lock().last_error.is_some();
+                if is_troubled || lookup_at.elapsed() >= self.shared.options.discovery_interval {
+                    lookup_at = Instant::now();
+                    self.discover(client)?;
+                }
+            }
+        }
+    }
+
+    /// Decodes a batch and sends it. Gives back partitions whose position the broker does not have.
+    fn take(&mut self, batch: &Batch<'_>) -> Result<BTreeSet<i32>, End> {
+        let mut lost = BTreeSet::new();
+        let mut moved: BTreeMap<i32, bool> = BTreeMap::new();
+        // Records of a partition come in runs: the position is looked up once a run.
+        let mut run: Option<(i32, i64)> = None;
+        for message in batch.messages() {
+            let partition = message.partition();
+            let next = match run {
+                Some((current, next)) if current == partition => next,
+                _ => {
+                    self.close_run(run);
+                    let Some(next) = self.positions.get(&partition).copied() else { continue };
+                    run = Some((partition, next));
+                    next
+                }
+            };
+            if let Some(code) = message.error() {
+                if let Some(end) = self.take_note(&message, code, &mut lost) {
+                    // The end lies behind offsets that hold no record: markers of transactions, compacted ones.
+                    run = Some((partition, next.max(end)));
+                    moved.insert(partition, true);
+                }
+                continue;
+            }
+            if message.offset() < next {
+                continue;
+            }
+            self.rows.push(&Record {
+                partition,
+                offset: message.offset(),
+                timestamp_ms: message.timestamp_ms(),
+                key: message.key(),
+                payload: message.payload(),
+                headers: if self.wants_headers { message.headers() } else { Vec::new() },
+            });
+            run = Some((partition, message.offset() + 1));
+            moved.insert(partition, false);
+            if self.rows.is_full() {
+                self.close_run(run);
+                self.flush(&moved)?;
+                moved.clear();
+            }
+        }
+        self.close_run(run);
+        self.flush(&moved)?;
+        Ok(lost)
+    }
+
+    fn close_run(&mut self, run: Option<(i32, i64)>) {
+        if let Some((partition, next_offset)) = run {
+            self.positions.insert(partition, next_offset);
+        }
+    }
+
+    /// What the client says about a partition; `Some`: it was read to its end, which is there.
+    fn take_note(&mut self, message: &Message<'_>, code: RDKafkaErrorCode, lost: &mut BTreeSet<i32>) -> Option<i64> {
+        use RDKafkaErrorCode as Code;
+        match code {
+            Code::PartitionEOF => return Some(message.offset()),
+            Code::OffsetOutOfRange | Code::AutoOffsetReset => {
+                lost.insert(message.partition());
+            }
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopicId => {
+                self.note_trouble(&Trouble::UnknownTopic);
+            }
+            code => self.note(true, explain_error(code, &message.error_text())),
+        }
+        None
+    }
+
+    /// Sends the rows so far. `moved`: partitions that moved, and whether they are at their end.
+    fn flush(&mut self, moved: &BTreeMap<i32, bool>) -> Result<(), End> {
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let decoded = self.rows.finish().map_err(|error| self.failed(FailureKind::Internal, error))?;
+        let mut positions = Vec::with_capacity(moved.len());
+        let mut status = self.shared.status.lock();
+        for (partition, at_end) in moved {
+            let next_offset = self.positions.get(partition).copied().unwrap_or_default();
+            let event_time_max_us = decoded.event_time_max_us.get(partition).copied();
+            positions.push(Position { partition: *partition, next_offset, event_time_max_us });
+            let seen = status.partitions.entry(*partition).or_default();
+            (seen.position, seen.at_end) = (next_offset, *at_end);
+        }
+        drop(status);
+        self.send(SourceEvent::Fetched(Fetched {
+            rows: decoded.rows,
+            dead_letters: decoded.dead_letters,
+            positions,
+            n_tombstones: decoded.n_tombstones,
+            n_nulled_fields: decoded.n_nulled_fields,
+            n_bytes: decoded.n_bytes,
+            timestamp_max_ms: decoded.timestamp_max_ms,
+        }))?;
+        self.progress_at = Instant::now();
+        Ok(())
+    }
+
+    /// Positions that the broker does not have: fails or skips; goes on where they are there after all.
+    fn find_again(&mut self, client: &Client, lost: &BTreeSet<i32>) -> Result<(), End> {
+        let topic = self.shared.options.topic.clone();
+        let lost = lost.iter().copied().collect::<Vec<_>>();
+        self.identify(client)?;
+        let lows = self.ask(client, |client| lookup::starts(client, &topic, &lost, Start::Earliest, LOOKUP_WAIT))?;
+        let highs = self.ask(client, |client| lookup::starts(client, &topic, &lost, Start::Latest, LOOKUP_WAIT))?;
+        for partition in lost {
+            if let (Some(low), Some(high)) = (lows.get(&partition), highs.get(&partition)) {
+                self.check_range(partition, *low, *high)?;
+            }
+        }
+        self.see(&lows, &highs);
+        self.wait(RETRY_WAIT)?;
+        self.assign(client)
+    }
+
+    /// New partitions, another topic of the same name, first and next offsets; a client that is stuck.
+    fn discover(&mut self, client: &Client) -> Result<(), End> {
+        let topic = self.shared.options.topic.clone();
+        let answer = lookup::partitions(client, &topic, LOOKUP_WAIT).and_then(|partitions| {
+            let known = self.positions.keys().copied().filter(|partition| partitions.contains(partition)).collect::<Vec<_>>();
+            let lows = lookup::starts(client, &topic, &known, Start::Earliest, LOOKUP_WAIT)?;
+            let highs = lookup::starts(client, &topic, &known, Start::Latest, LOOKUP_WAIT)?;
+            Ok((partitions, lows, highs))
+        });
+        let (partitions, lows, highs) = match answer {
+            Ok(answer) => answer,
+            Err(trouble) => {
+                if !self.drain_events(client) || trouble != Trouble::Away {
+                    self.note_trouble(&trouble);
+                }
+                return Ok(());
+            }
+        };
+        self.settle();
+        self.identify(client)?;
+        for (partition, high) in &highs {
+            let wanted = self.positions.get(partition).copied().unwrap_or_default();
+            if wanted > *high {
+                return self.check_range(*partition, 0, *high);
+            }
+        }
+        self.see(&lows, &highs);
+        if partitions.iter().any(|partition| !self.positions.contains_key(partition)) {
+            return self.begin(client, &partitions);
+        }
+        let is_behind = highs.iter().any(|(partition, high)| self.positions.get(partition).is_some_and(|next| next < high));
+        if is_behind && self.progress_at.elapsed() > STUCK_AFTER {
+            return Err(End::Restart);
+        }
+        Ok(())
+    }
+
+    /// First and next offsets as the brokers said, into the status.
+    fn see(&self, lows: &BTreeMap<i32, i64>, highs: &BTreeMap<i32, i64>) {
+        let mut status = self.shared.status.lock();
+        for (partition, position) in &self.positions {
+            let seen = status.partitions.entry(*partition).or_default();
+            seen.position = *position;
+            seen.low_watermark = lows.get(partition).copied().or(seen.low_watermark);
+            seen.high_watermark = highs.get(partition).copied().or(seen.high_watermark);
+            seen.at_end = seen.high_watermark.is_some_and(|high| *position >= high);
+        }
+    }
+
+    fn see_cached(&self, client: &Client) {
+        let mut status = self.shared.status.lock();
+        for (partition, seen) in &mut status.partitions {
+            let (_, high) = client.cached_watermarks(&self.topic, *partition);
+            seen.high_watermark = high.max(seen.high_watermark);
+        }
+    }
+
+    /// Hears what the client has to say; whether it was trouble.
+    fn drain_events(&mut self, client: &Client) -> bool {
+        let mut troubled = false;
+        while let Some(event) = client.next_event() {
+            match &event {
+                ClientEvent::Log { level, text } => tracing::debug!(table = %self.shared.table, level, text, "librdkafka"),
+                ClientEvent::CommitFailed { text } => {
+                    tracing::debug!(table = %self.shared.table, error = text, "could not publish the progress");
+                }
+                ClientEvent::Error { .. } => {}
+            }
+            if let Some(trouble) = explain(&event) {
+                self.note(false, trouble);
+                troubled = true;
+            }
+        }
+        troubled
+    }
+
+    fn note_trouble(&mut self, trouble: &Trouble) {
+        let options = &self.shared.options;
+        let text = trouble.explain(&options.topic, options.properties.get("bootstrap.servers").unwrap_or(""));
+        self.note(*trouble != Trouble::Away, text);
+    }
+
+    fn note(&mut self, connected: bool, text: String) {
+        self.trouble_at = Instant::now();
+        let mut status = self.shared.status.lock();
+        status.connected = connected;
+        if status.last_error.as_deref() != Some(&text) {
+            tracing::warn!(table = %self.shared.table, error = %text, "source in trouble");
+            status.last_error = Some(text);
+        }
+    }
+
+    /// The brokers answer: what was wrong is over.
+    fn settle(&mut self) {
+        let mut status = self.shared.status.lock();
+        status.connected = true;
+        if status.last_error.take().is_some() {
+            tracing::info!(table = %self.shared.table, "source is well again");
+        }
+    }
+
+    fn recreated(&self, detail: String) -> End {
+        let topic = &self.shared.options.topic;
+        let error = Error::new(Code::Conflict, format!("topic \"{topic}\" is another one than before"))
+            .detail(format!("It was deleted and made anew, or cut off: {detail}."))
+            .hint("Use ALTER STREAMING TABLE .. SEEK TO EARLIEST to read it from its start.");
+        self.failed(FailureKind::TopicRecreated, error)
+    }
+
+    fn failed(&self, kind: FailureKind, error: Error) -> End {
+        End::Failed(Failure { kind, error })
+    }
+
+    /// Sends an event; waits while the queue is full.
+    fn send(&self, event: SourceEvent) -> Result<(), End> {
+        // What was decoded while the source was told to stop may be without its schemas.
+        if self.shared.stop.is_cancelled() {
+            return Err(End::Stopped);
+        }
+        let event = match self.shared.events.try_send(event) {
+            Ok(()) => return Ok(()),
+            Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => return Err(End::Stopped),
+            Err(tokio::sync::mpsc::error::TrySendError::Full(event)) => event,
+        };
+        futures::executor::block_on(async {
+            tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => Err(End::Stopped),
+                sent = self.shared.events.send(event) => sent.map_err(|_| End::Stopped),
+            }
+        })
+    }
+
+    fn wait(&self, time: Duration) -> Result<(), End> {
+        self.shared.pause(time);
+        if self.shared.stop.is_cancelled() { Err(End::Stopped) } else { Ok(()) }
+    }
+}
+
+fn position(partition: i32, next_offset: i64) -> Position {
+    Position { partition, next_offset, event_time_max_us: None }
+}
+
+/// What is wrong with the configuration of a client, without values.
+fn client_error(text: &str) -> &str {
+    text.strip_prefix("Client creation error: ").unwrap_or(text)
+}

@@ -1,0 +1,97 @@
+//! Where tables lie: the place of a new one, and the place of one in the catalog.
+//!
+//! | table | place | DROP |
+//! | --- | --- | --- |
+//! | without LOCATION | `<warehouse>/<database>/<table>-<id>`; in a database that lies in a bucket: `<location>/<table>-<id>` | deletes the files |
+//! | with LOCATION | the location, which must be empty, or hold a table that nobody ever wrote to | leaves the files |
+
+use crate::catalog::{Snapshot, Table, TableKind};
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::storage::{Access, Place, is_bucket_text};
+use futures::future::BoxFuture;
+use std::path::Path;
+
+/// Marks a directory that is somebody's LOCATION. It is not the mark of a table in the warehouse: what is dropped must
+/// not be swept.
+const MARK: &str = "_weir/located";
+
+/// The place of a managed or streaming table in the catalog.
+pub fn of(engine: &Engine, table: &Table) -> Result<Place> {
+    match table.located || is_bucket_text(&table.location) {
+        true => engine.storage().place(&table.location, Access::Write),
+        false => Ok(Place::from(Path::new(&table.location))),
+    }
+}
+
+/// Chooses the place of a new managed or streaming table and makes it ready; the table knows it from here on.
+///
+/// `location` is what the statement says. Nobody else may have put anything there.
+pub fn choose<'a>(
+    engine: &'a Engine,
+    snapshot: &'a Snapshot,
+    table: &'a mut Table,
+    location: Option<&'a str>,
+) -> BoxFuture<'a, Result<Place>> {
+    Box::pin(async move {
+        let place = match location {
+            Some(location) => given(engine, location, &table.id).await?,
+            None => own(engine, snapshot, table)?,
+        };
+        // As written, so that the directories of this machine are not shown.
+        table.location = location.map_or_else(|| place.text(), str::to_owned);
+        table.located = location.is_some();
+        Ok(place)
+    })
+}
+
+async fn given(engine: &Engine, location: &str, table_id: &str) -> Result<Place> {
+    let place = engine.storage().place(location, Access::Write)?;
+    // The sweep of a table deletes what it does not know. Not the statement's snapshot: a table may be new.
+    let snapshot = engine.catalog().snapshot();
+    let others = snapshot.tables.values().filter(|other| other.kind != TableKind::External);
+    for other in others {
+        let is_near = of(engine, other).is_ok_and(|near| near.overlaps(&place));
+        if is_near {
+            let name = super::providers::full_name(other);
+            return Err(Error::new(Code::DuplicateTable, format!("location \"{location}\" belongs to table \"{name}\""))
+                .hint("Use a directory of its own."));
+        }
+    }
+    let storage = engine.storage();
+    if !storage.is_empty(&place).await? {
+        if !is_unused_table(engine, &place).await? {
+            return Err(Error::new(Code::InvalidParameter, format!("location \"{location}\" is not an empty directory"))
+                .hint("Use another location. CREATE EXTERNAL TABLE .. STORED AS DELTA reads a Delta table that is there."));
+        }
+        storage.remove(&place).await?;
+    }
+    storage.put(&place.below(MARK), table_id).await?;
+    Ok(place)
+}
+
+/// Whether a place holds a table that was created and never used, as a crash leaves it: there is nothing to lose.
+async fn is_unused_table(engine: &Engine, place: &Place) -> Result<bool> {
+    const EMPTY: &[&str] = &[MARK, "_delta_log/00000000000000000000.json"];
+    let files = engine.storage().first_files(place, EMPTY.len() + 1).await?;
+    Ok(files.iter().any(|file| file == MARK) && files.iter().all(|file| EMPTY.contains(&file.as_str())))
+}
+
+fn own(engine: &Engine, snapshot: &Snapshot, table: &Table) -> Result<Place> {
+    let short = table.id.split('-').next().unwrap_or_default();
+    let name = format!("{}-{short}", directory_name(&table.name));
+    let of_database = snapshot.databases.get(&table.key().database).and_then(|database| database.location.as_deref());
+    if let Some(location) = of_database.filter(|location| is_bucket_text(location)) {
+        return engine.storage().place(&format!("{}/{name}", location.trim_end_matches('/')), Access::Write);
+    }
+    let directory = engine.storage().warehouse().join(directory_name(&table.database)).join(name);
+    engine.mark_managed(&directory, &table.id)?;
+    Ok(Place::Local(directory))
+}
+
+/// A directory's name for any object name: letters, digits and `-` stay; it never starts with `_`, which would hide it.
+fn directory_name(name: &str) -> String {
+    let kept: String = name.to_lowercase().chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).take(64).collect();
+    let visible = kept.trim_start_matches('_');
+    if visible.is_empty() { "table".into() } else { visible.to_owned() }
+}

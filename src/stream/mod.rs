@@ -1,0 +1,25 @@
+//! Keeps streaming tables fed: one job a table, started and stopped as the catalog wants it.
+//!
+//! ```text
+//! catalog changes --> Supervisor --wanted definition--> keeper --> job: source -> hot tail -> epoch -> commit
+//! ```
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `supervisor` | from definitions to running jobs |
+//! | `job` | one run of a job: recovery, the loop, the end |
+//! | `progress` | what the table's log says about its source |
+//! | `epoch` | the rows of the next commit; files, dead letters and offsets in one log entry |
+//! | `watermark` | event time over partitions |
+//! | `maintenance` | compaction, publishing, retention behind the commits |
+//!
+//! It knows no door and no SQL text; what is wanted comes from the catalog, what is seen goes to the status board.
+
+mod epoch;
+mod job;
+mod maintenance;
+mod progress;
+mod supervisor;
+mod watermark;
+
+pub use supervisor::Supervisor;

@@ -1,0 +1,85 @@
+//! One moment of a streaming table as the query engine scans it: a committed version and the hot batches above it.
+
+use super::StreamTable;
+use super::hot::HotBatch;
+use super::hot_source::{self, Part};
+use crate::tables::managed::Pin;
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::UnionExec;
+use std::sync::Arc;
+
+/// See the module. Every scan sees the same rows, whatever arrives or is committed meanwhile.
+#[derive(Debug)]
+pub struct StreamSnapshot {
+    table: Arc<StreamTable>,
+    pin: Pin,
+    files: Arc<dyn TableProvider>,
+    epoch: i64,
+    hot: Vec<Arc<HotBatch>>,
+}
+
+impl StreamSnapshot {
+    pub(super) fn new(table: Arc<StreamTable>, pin: Pin, epoch: i64, hot: Vec<Arc<HotBatch>>) -> Self {
+        let files = table.managed().snapshot_of(&pin);
+        Self { table, pin, files, epoch, hot }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Arc<StreamTable> {
+        &self.table
+    }
+
+    /// The pinned version of the files.
+    pub fn pin(&self) -> &Pin {
+        &self.pin
+    }
+
+    /// The newest commit of the snapshot; hot batches belong to later ones.
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// The pinned hot batches.
+    pub fn hot(&self) -> &[Arc<HotBatch>] {
+        &self.hot
+    }
+}
+
+#[async_trait]
+impl TableProvider for StreamSnapshot {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.table.declared())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        // The declared columns are the first ones of the files: the positions are the same.
+        let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
+        let files = self.files.scan(state, Some(&columns), filters, limit).await?;
+        if self.hot.is_empty() {
+            return Ok(files);
+        }
+        let physical = self.table.physical();
+        let hot = hot_source::scan(self.hot.clone(), Part::Rows, &physical, columns, state.config().target_partitions())?;
+        UnionExec::try_new(vec![files, hot])
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // They prune files; hot rows are filtered above.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+}
