@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 /// Linux counts in hundredths of a second whatever its timer does (USER_HZ).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU seconds (user and system) of the live threads of this process, by thread name.
+/// CPU seconds (user and system) of this process, and of its live threads by their names.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ThreadCpu(BTreeMap<(u64, String), f64>);
+pub struct ThreadCpu {
+    /// Threads that have ended included.
+    process: f64,
+    threads: BTreeMap<(u64, String), f64>,
+}
 
 impl ThreadCpu {
     /// Reads the kernel's counters now; empty where there are none.
@@ -19,13 +23,19 @@ impl ThreadCpu {
                 threads.insert((id, name), ticks as f64 / TICKS_PER_SECOND);
             }
         }
-        Self(threads)
+        let process = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| parse(&stat));
+        Self { process: process.map_or(0.0, |(_, _, ticks)| ticks as f64 / TICKS_PER_SECOND), threads }
+    }
+
+    /// CPU seconds of the whole process since `before`.
+    pub fn all_since(&self, before: &Self) -> f64 {
+        self.process - before.process
     }
 
     /// CPU seconds since `before` of the threads whose names `is_wanted` takes; threads that ended are not counted.
     pub fn since(&self, before: &Self, is_wanted: impl Fn(&str) -> bool) -> f64 {
-        let wanted = self.0.iter().filter(|((_, name), _)| is_wanted(name));
-        wanted.map(|(thread, seconds)| seconds - before.0.get(thread).copied().unwrap_or(0.0)).sum()
+        let wanted = self.threads.iter().filter(|((_, name), _)| is_wanted(name));
+        wanted.map(|(thread, seconds)| seconds - before.threads.get(thread).copied().unwrap_or(0.0)).sum()
     }
 }
 
@@ -65,5 +75,6 @@ mod tests {
         });
         let after = busy.unwrap().join().unwrap();
         assert!(after.since(&before, |name| name == "busy bee") >= 0.05);
+        assert!(ThreadCpu::now().all_since(&before) >= 0.05, "also after its end");
     }
 }

@@ -129,6 +129,9 @@ pub struct StreamDef {
     /// The newest ALTER STREAMING TABLE .. SEEK; its number says whether the table's log has carried it out.
     #[serde(default)]
     pub seek: Option<Seek>,
+    /// Grows when ALTER STREAMING TABLE .. RESUME wants a job that has failed to be started again.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 /// `WATERMARK FOR column AS column - INTERVAL ..`.

@@ -1,7 +1,8 @@
-//! The command line: serve, demo, sql, run, produce, check-config.
+//! The command line: serve, demo, sql, run, produce, bench, check-config.
 
 mod produce;
 
+use crate::bench;
 use crate::config::{Config, Sources, TlsConfig};
 use crate::console;
 use crate::demo;
@@ -43,8 +44,25 @@ enum Command {
     Run(console::RunArguments),
     /// Send the lines of a file to a Kafka topic
     Produce(produce::Produce),
+    /// Measure this build on this machine
+    #[command(subcommand)]
+    Bench(Bench),
     /// Check the configuration and print what holds
     CheckConfig(ConfigArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// A streaming table fed from Kafka: its rate, its CPU time a row, how fresh its rows are, whether its snapshots are right
+    Kafka(BenchKafka),
+}
+
+#[derive(Debug, Args)]
+struct BenchKafka {
+    #[command(flatten)]
+    config: ConfigArguments,
+    #[command(flatten)]
+    bench: bench::kafka::KafkaBench,
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +131,7 @@ pub fn run() -> ExitCode {
             Command::Sql(arguments) => Ok(console::run(arguments).await),
             Command::Run(arguments) => Ok(console::run_file(arguments).await),
             Command::Produce(produce) => Box::pin(produce.run(listen_for_signals()?)).await.map(|()| ExitCode::SUCCESS),
+            Command::Bench(Bench::Kafka(bench)) => Box::pin(bench.run()).await.map(|()| ExitCode::SUCCESS),
             Command::CheckConfig(arguments) => arguments.check().map(|()| ExitCode::SUCCESS),
         }
     });
@@ -220,6 +239,15 @@ impl Demo {
         drop(events);
         engine.shutdown().await;
         Ok(())
+    }
+}
+
+impl BenchKafka {
+    async fn run(self) -> Result<()> {
+        telemetry::log::init("warn", false)?;
+        let config = self.config.load(Vec::new())?;
+        let options = engine_options(&config);
+        self.bench.run(&config, options).await
     }
 }
 

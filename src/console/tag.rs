@@ -15,6 +15,7 @@ pub fn tag(sql: &str, count: i64) -> String {
             None => (*verb).to_owned(),
         },
         ["MSCK", ..] => "MSCK REPAIR TABLE".to_owned(),
+        ["TRUNCATE", ..] => "TRUNCATE TABLE".to_owned(),
         [verb @ ("KILL" | "REFRESH" | "ANALYZE" | "OPTIMIZE" | "VACUUM"), object, ..] => format!("{verb} {object}"),
         ["START" | "BEGIN", ..] => "BEGIN".to_owned(),
         ["END" | "COMMIT", ..] => "COMMIT".to_owned(),
@@ -86,6 +87,7 @@ mod tests {
             ("KILL QUERY 'x'", 0, "KILL QUERY"),
             ("BEGIN TRANSACTION", 0, "BEGIN"),
             ("DELETE FROM t", 4, "DELETE 4"),
+            ("TRUNCATE t", 0, "TRUNCATE TABLE"),
         ] {
             assert_eq!(tag(sql, count), expected, "{sql}");
         }

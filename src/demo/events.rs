@@ -3,6 +3,7 @@
 use crate::connect::kafka::{KafkaOptions, MockBroker, Outgoing, Producer, create_topic};
 use crate::engine::Session;
 use crate::error::{Code, Error, Result};
+use datafusion::arrow::array::AsArray;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -37,10 +38,16 @@ impl Events {
         match &broker {
             Some(broker) => broker.create_topic(TOPIC, PARTITIONS)?,
             // A topic that is there already stays as it is.
-            None => create_topic(&options.properties, TOPIC, PARTITIONS).await?,
+            None => {
+                let options = options.clone();
+                let made = tokio::task::spawn_blocking(move || create_topic(&options, PARTITIONS, &[])).await;
+                made.map_err(|error| Error::internal(format!("the topic of the demo: {error}")))??;
+            }
         }
-        // The broker inside the process forgets everything with it: its topic begins anew, and so must the table.
-        let create = if broker.is_some() { "CREATE OR REPLACE STREAMING TABLE" } else { "CREATE STREAMING TABLE IF NOT EXISTS" };
+        // The broker inside the process forgets everything with it: its topic begins anew, and so must the table. A table
+        // goes on when it is fed from the same broker as before.
+        let goes_on = broker.is_none() && is_fed_from(session, &bootstrap).await;
+        let create = if goes_on { "CREATE STREAMING TABLE IF NOT EXISTS" } else { "CREATE OR REPLACE STREAMING TABLE" };
         for statement in crate::parser::split(&SCRIPT.replace("${create}", create).replace("${bootstrap}", &bootstrap)).0 {
             session.rows(&statement).await?;
         }
@@ -54,6 +61,14 @@ impl Events {
         let generator = generator.map_err(|error| Error::new(Code::LimitExceeded, format!("could not start a thread: {error}")))?;
         Ok(Self { stop, generator: Some(generator), _broker: broker })
     }
+}
+
+/// Whether the table is there, and its definition names these brokers.
+async fn is_fed_from(session: &Session, bootstrap: &str) -> bool {
+    // An error: there is no such table yet.
+    let Ok(rows) = session.rows("SHOW CREATE TABLE user_events").await else { return false };
+    let text = rows.first().filter(|batch| batch.num_rows() > 0).and_then(|batch| batch.column(0).as_string_opt::<i32>());
+    text.is_some_and(|text| text.value(0).contains(&format!("'{bootstrap}'")))
 }
 
 impl Drop for Events {

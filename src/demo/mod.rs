@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::parser;
 use crate::storage::Root;
 use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use std::path::{Path, PathBuf};
@@ -142,17 +142,20 @@ Ctrl-C ends it. Starting it again is harmless."#,
     )
 }
 
-/// Waits until live events are seen and are more a moment later; prints what the stream says about itself.
+/// Waits until live events are seen, and are more and newer a moment later; prints what they are.
 pub async fn show_events(session: &Session) -> Result<()> {
     let deadline = Instant::now() + std::time::Duration::from_secs(30);
-    let mut seen = 0;
+    let mut seen = (0, 0);
     loop {
-        let rows = session.rows("SELECT count(*) FROM user_events").await?;
-        let n_rows = rows.first().map_or(0, |batch| batch.column(0).as_primitive::<Int64Type>().value(0));
-        if seen > 0 && n_rows > seen {
+        let rows = session.rows("SELECT count(*), max(event_time) FROM user_events").await?;
+        let (n_rows, newest_us) = rows.first().map_or((0, 0), |batch| {
+            let newest = batch.column(1).as_primitive_opt::<TimestampMicrosecondType>();
+            (batch.column(0).as_primitive::<Int64Type>().value(0), newest.and_then(|newest| newest.iter().next()?).unwrap_or(0))
+        });
+        if seen.0 > 0 && n_rows > seen.0 && newest_us > seen.1 {
             break;
         }
-        seen = n_rows;
+        seen = (n_rows, newest_us);
         if Instant::now() > deadline {
             return Err(Error::new(Code::Timeout, "no live events arrived in 30 s").hint("SELECT last_error FROM system.streams says why."));
         }

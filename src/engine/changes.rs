@@ -115,7 +115,8 @@ fn attempt_change<'a>(call: &'a Call<'_>, change: &'a RowChange, values: &'a [Sc
     })
 }
 
-/// Runs TRUNCATE: all rows go, also those that come meanwhile.
+/// Runs TRUNCATE: all rows go, also those that come meanwhile. Like PostgreSQL's it answers no count of rows: 0, as
+/// definitions do.
 pub fn truncate<'a>(call: &'a Call<'a>, name: &'a ObjectName) -> BoxFuture<'a, Result<i64>> {
     Box::pin(async move {
         let planning = call.planning();

@@ -3,18 +3,15 @@
 //! | table | place | DROP |
 //! | --- | --- | --- |
 //! | without LOCATION | `<warehouse>/<database>/<table>-<id>`; in a database that lies in a bucket: `<location>/<table>-<id>` | deletes the files |
-//! | with LOCATION | the location, which must be empty, or hold a table that nobody ever wrote to | leaves the files |
+//! | with LOCATION | the location, which must be empty | leaves the files |
 
 use crate::catalog::{Snapshot, Table, TableKind};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::storage::{Access, Place, is_bucket_text};
+use crate::tables::managed::Reserved;
 use futures::future::BoxFuture;
 use std::path::Path;
-
-/// Marks a directory that is somebody's LOCATION. It is not the mark of a table in the warehouse: what is dropped must
-/// not be swept.
-const MARK: &str = "_weir/located";
 
 /// The place of a managed or streaming table in the catalog.
 pub fn of(engine: &Engine, table: &Table) -> Result<Place> {
@@ -24,29 +21,34 @@ pub fn of(engine: &Engine, table: &Table) -> Result<Place> {
     }
 }
 
-/// Chooses the place of a new managed or streaming table and makes it ready; the table knows it from here on.
+/// Chooses the place of a new managed or streaming table; the table knows it from here on.
 ///
-/// `location` is what the statement says. Nobody else may have put anything there.
+/// `location` is what the statement says. Nobody else may have put anything there, and no other statement may until the
+/// table is in the catalog: hold the reservation until then.
 pub fn choose<'a>(
     engine: &'a Engine,
     snapshot: &'a Snapshot,
     table: &'a mut Table,
     location: Option<&'a str>,
-) -> BoxFuture<'a, Result<Place>> {
+) -> BoxFuture<'a, Result<(Place, Option<Reserved>)>> {
     Box::pin(async move {
-        let place = match location {
-            Some(location) => given(engine, location, &table.id).await?,
-            None => own(engine, snapshot, table)?,
+        let (place, reserved) = match location {
+            Some(location) => given(engine, location).await.map(|(place, reserved)| (place, Some(reserved)))?,
+            None => (own(engine, snapshot, table)?, None),
         };
         // As written, so that the directories of this machine are not shown.
         table.location = location.map_or_else(|| place.text(), str::to_owned);
         table.located = location.is_some();
-        Ok(place)
+        Ok((place, reserved))
     })
 }
 
-async fn given(engine: &Engine, location: &str, table_id: &str) -> Result<Place> {
+async fn given(engine: &Engine, location: &str) -> Result<(Place, Reserved)> {
     let place = engine.storage().place(location, Access::Write)?;
+    let Some(reserved) = engine.managed().reserve(&place) else {
+        return Err(Error::new(Code::Conflict, format!("another statement is making a table at location \"{location}\""))
+            .hint("Use a directory of its own."));
+    };
     // The sweep of a table deletes what it does not know. Not the statement's snapshot: a table may be new.
     let snapshot = engine.catalog().snapshot();
     let others = snapshot.tables.values().filter(|other| other.kind != TableKind::External);
@@ -58,23 +60,13 @@ async fn given(engine: &Engine, location: &str, table_id: &str) -> Result<Place>
                 .hint("Use a directory of its own."));
         }
     }
-    let storage = engine.storage();
-    if !storage.is_empty(&place).await? {
-        if !is_unused_table(engine, &place).await? {
-            return Err(Error::new(Code::InvalidParameter, format!("location \"{location}\" is not an empty directory"))
-                .hint("Use another location. CREATE EXTERNAL TABLE .. STORED AS DELTA reads a Delta table that is there."));
-        }
-        storage.remove(&place).await?;
+    // Also a table without rows may be another server's: what is there is never removed. Of two servers that find the
+    // place empty one creates version 0 of the log, and the other is refused.
+    if !engine.storage().is_empty(&place).await? {
+        return Err(Error::new(Code::InvalidParameter, format!("location \"{location}\" is not an empty directory"))
+            .hint("Use another location. CREATE EXTERNAL TABLE .. STORED AS DELTA reads a Delta table that is there."));
     }
-    storage.put(&place.below(MARK), table_id).await?;
-    Ok(place)
-}
-
-/// Whether a place holds a table that was created and never used, as a crash leaves it: there is nothing to lose.
-async fn is_unused_table(engine: &Engine, place: &Place) -> Result<bool> {
-    const EMPTY: &[&str] = &[MARK, "_delta_log/00000000000000000000.json"];
-    let files = engine.storage().first_files(place, EMPTY.len() + 1).await?;
-    Ok(files.iter().any(|file| file == MARK) && files.iter().all(|file| EMPTY.contains(&file.as_str())))
+    Ok((place, reserved))
 }
 
 fn own(engine: &Engine, snapshot: &Snapshot, table: &Table) -> Result<Place> {

@@ -20,7 +20,7 @@ impl Engine {
 
     /// The open streaming table behind a definition.
     pub fn stream_table<'a>(&'a self, table: &'a Table) -> BoxFuture<'a, Result<Arc<StreamTable>>> {
-        Box::pin(async move { self.streams.open(&table.id, providers::managed(self, table)).await })
+        self.streams.open(&table.id, providers::managed(self, table))
     }
 
     /// The options of a streaming table, checked, with the values of its secrets.

@@ -6,8 +6,8 @@ use super::{Access, Storage};
 use crate::error::{Code, Error, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
-use object_store::{ObjectStore, ObjectStoreExt};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -56,17 +56,6 @@ impl Place {
                 one.store_url == other.store_url && (one.path.prefix_matches(&other.path) || other.path.prefix_matches(&one.path))
             }
             _ => false,
-        }
-    }
-
-    /// A directory or file below this one, by plain names with slashes between them.
-    pub fn below(&self, names: &str) -> Self {
-        match self {
-            Self::Local(directory) => Self::Local(directory.join(names)),
-            Self::Bucket(place) => {
-                let path = place.path.parts().chain(StorePath::from(names).parts()).collect();
-                Self::Bucket(BucketPlace { url: url(&place.store_url, &path), path, ..place.clone() })
-            }
         }
     }
 }
@@ -207,38 +196,6 @@ impl Storage {
             return Err(Error::new(Code::InvalidParameter, format!("location \"{text}\" is {what}, not a directory of a table")));
         }
         Ok(Place::Local(location.local))
-    }
-
-    /// Names of files in a place, hidden ones too, as paths below it: at most so many.
-    pub async fn first_files(&self, place: &Place, files_max: usize) -> Result<Vec<String>> {
-        let (store, path) = self.store_of(place)?;
-        let listed = store.list(Some(&path)).take(files_max).try_collect::<Vec<_>>().await;
-        let listed = listed.map_err(|error| Error::new(Code::Io, format!("could not list \"{}\": {error}", place.text())))?;
-        let below = |location: StorePath| location.prefix_match(&path).map(|names| names.collect::<StorePath>().to_string());
-        Ok(listed.into_iter().filter_map(|object| below(object.location)).collect())
-    }
-
-    /// Writes a small file, which replaces one of its name.
-    pub async fn put(&self, file: &Place, content: &str) -> Result<()> {
-        let (store, path) = self.store_of(file)?;
-        let written = store.put(&path, content.to_owned().into()).await;
-        written.map(drop).map_err(|error| Error::new(Code::Io, format!("could not write \"{}\": {error}", file.text())))
-    }
-
-    /// Deletes everything in a place.
-    pub async fn remove(&self, place: &Place) -> Result<()> {
-        match place.clone() {
-            Place::Local(directory) => durable::blocking(move || durable::remove_dir_all(&directory).at("remove", &directory)).await,
-            Place::Bucket(place) => place.remove().await,
-        }
-    }
-
-    /// The store of a place, and the place as a path of it.
-    fn store_of(&self, place: &Place) -> Result<(Arc<dyn ObjectStore>, StorePath)> {
-        match place {
-            Place::Local(directory) => Ok((self.store(), super::store_path(directory)?)),
-            Place::Bucket(place) => Ok((Arc::clone(&place.store), place.path.clone())),
-        }
     }
 
     /// True when nothing is in a place: no file, also no hidden one.

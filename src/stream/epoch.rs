@@ -2,6 +2,7 @@
 
 use super::progress::{self, WATERMARK_TXN};
 use crate::error::{Code, Error, Result};
+use crate::tables::managed::EpochFiles;
 use crate::tables::streaming::StreamTable;
 use crate::tables::streaming::status::StreamState;
 use crate::telemetry::{failpoint, metrics};
@@ -75,8 +76,9 @@ pub struct Cut {
 /// works or `give_up` fires; the rows stay visible meanwhile.
 ///
 /// # Errors
-/// `Conflict` when another server took the table over, or the table was dropped; `Unavailable` when it was given up:
-/// the rows are read again at the next start.
+/// `Conflict` when another server took the table over, the table was dropped, or the log has the epoch with other rows;
+/// `Unavailable` when it was given up: the rows are read again at the next start. After an error nothing of a later epoch
+/// may be committed: the rows of this one would be missing before it.
 pub fn commit<'a>(
     table: &'a StreamTable,
     topic: &'a str,
@@ -121,9 +123,12 @@ pub fn commit<'a>(
         // Published already: the rows are in the version before they leave the hot tail.
         table.hot().flush(cut.number);
         metrics::STREAM_COMMITS_TOTAL.increment();
-        metrics::STREAM_COMMIT_SECONDS.observe(started.elapsed());
+        let took = started.elapsed();
+        metrics::STREAM_COMMIT_SECONDS.observe(took);
         let mut numbers = table.status().lock();
+        numbers.commit_seconds = Some(took.as_secs_f64());
         numbers.epoch = cut.number;
+        numbers.commit_error = None;
         numbers.committed_ms = Some(chrono::Utc::now().timestamp_millis());
         for (partition, offset) in &cut.offsets {
             numbers.partitions.entry(*partition).or_default().committed = Some(*offset);
@@ -132,12 +137,14 @@ pub fn commit<'a>(
     })
 }
 
-async fn encode(table: &StreamTable, pool: &Arc<dyn MemoryPool>, cut: &Cut) -> Result<crate::tables::managed::EpochFiles> {
-    let mut writer = table.managed().epoch_writer(pool);
-    for batch in &cut.batches {
-        writer.write(batch).await?;
-    }
-    writer.finish().await
+fn encode<'a>(table: &'a StreamTable, pool: &'a Arc<dyn MemoryPool>, cut: &'a Cut) -> BoxFuture<'a, Result<EpochFiles>> {
+    Box::pin(async move {
+        let mut writer = table.managed().epoch_writer(pool);
+        for batch in &cut.batches {
+            writer.write(batch).await?;
+        }
+        writer.finish().await
+    })
 }
 
 /// Waits between tries, longer each time.
@@ -158,6 +165,8 @@ impl Retry<'_> {
             let mut numbers = self.table.status().lock();
             numbers.state = StreamState::Retrying;
             numbers.last_error = Some(error.message.clone());
+            // It stays until a commit works, whatever the source says meanwhile.
+            numbers.commit_error = Some(error.message.clone());
         }
         tokio::select! {
             () = self.give_up.cancelled() => return Err(error),

@@ -1,14 +1,15 @@
 //! One streaming table's job: goes on where the log says, makes rows visible, cuts epochs, commits them.
 
 use super::epoch::{self, Cut, OpenEpoch};
-use super::maintenance;
-use super::progress::{self, Progress, SEEK_TXN};
+use super::progress::Progress;
 use super::watermark::Watermark;
-use crate::catalog::{SeekTo, Table};
-use crate::connect::kafka::{self, KafkaOptions, Source, SourceHandle, StreamSettings};
-use crate::connect::{DeadLetter, Failure, FailureKind, Fetched, Position, SourceEvent, SourceStatus, Start};
+use super::{maintenance, seek};
+use crate::catalog::Table;
+use crate::connect::kafka::{Source, SourceHandle, StreamSettings};
+use crate::connect::{DeadLetter, Failure, FailureKind, Fetched, Position, SourceEvent, SourceStatus};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
+use crate::tables::managed::ManagedTable;
 use crate::tables::streaming::status::{StreamGap, StreamState};
 use crate::tables::streaming::{Ends, HotBatch, StreamTable, batch_bytes, dead_letters};
 use crate::telemetry::{metrics, task};
@@ -33,10 +34,12 @@ const RESTART_MIN: Duration = Duration::from_millis(500);
 const RESTART_MAX: Duration = Duration::from_secs(30);
 /// How long the last commit of a run may take; after that its rows are read again.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the brokers may take to say which offsets a SEEK means; after that it is tried again.
-const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
+/// A stream that has nothing to commit looks so often whether somebody else writes its log.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Commits between two rounds of maintenance.
 const MAINTENANCE_COMMITS: u64 = 8;
+/// Time between two rounds without so many commits.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a run ended.
 enum End {
@@ -54,12 +57,22 @@ pub fn run<'a>(engine: &'a Arc<Engine>, table: &'a Arc<Table>, stop: &'a Cancell
         let status = engine.streams().board().of(&table.id);
         let mut wait = RESTART_MIN;
         while !stop.is_cancelled() {
-            status.lock().state = StreamState::Starting;
+            {
+                let mut numbers = status.lock();
+                // Another try is no news: what is wrong stays to be seen.
+                if numbers.state != StreamState::Retrying {
+                    numbers.state = StreamState::Starting;
+                }
+            }
             let begun = Instant::now();
             let end = match Run::start(engine, table, stop).await {
                 Ok(run) => Box::pin(run.until_its_end(stop)).await,
                 Err(end) => end,
             };
+            if engine.catalog().snapshot().table_by_id(&table.id).is_none() {
+                // Dropped meanwhile: nothing is wrong, and nothing is to be done.
+                return;
+            }
             match end {
                 End::Stopped => return,
                 End::Failed(error) => {
@@ -90,10 +103,9 @@ pub fn run<'a>(engine: &'a Arc<Engine>, table: &'a Arc<Table>, stop: &'a Cancell
     })
 }
 
-/// Message and hint in one line.
+/// Message, detail and hint in one line.
 fn whole(error: &Error) -> String {
-    let hint = error.hint.as_ref().map(|hint| format!(" {hint}")).unwrap_or_default();
-    format!("{}.{hint}", error.message)
+    format!("{}.", error.one_line())
 }
 
 /// A job that runs.
@@ -115,13 +127,24 @@ struct Run {
     /// A fetch whose memory was refused: it is the next one.
     waiting: Option<Fetched>,
     /// The commit that is on its way.
-    committing: Option<Committing>,
+    committing: Option<JoinHandle<Result<BTreeMap<i32, i64>>>>,
+    /// The commit of where the first partitions begin is on its way: no row is taken before it is in the log.
+    is_beginning: bool,
+    /// A commit failed for good: later rows must not be committed without the ones before them.
+    has_lost: bool,
     give_up: CancellationToken,
+    /// Since the last round of maintenance.
     n_commits: u64,
+    maintained_at: Instant,
     maintenance: Option<JoinHandle<()>>,
+    /// Whether the log has a version that is not known here; and when that was last asked, or a commit begun.
+    look: Option<JoinHandle<Result<bool>>>,
+    looked_at: Instant,
+    /// It has: the next commit finds out whose, and is due now.
+    is_behind: bool,
+    /// Of the source, that are in the status already.
+    source_restarts: u64,
 }
-
-type Committing = JoinHandle<Result<BTreeMap<i32, i64>>>;
 
 impl Run {
     fn start<'a>(
@@ -131,26 +154,28 @@ impl Run {
     ) -> BoxFuture<'a, std::result::Result<Self, End>> {
         Box::pin(async move {
             let stream = definition.stream.clone().unwrap_or_default();
-            let table = engine.stream_table(definition).await.map_err(again)?;
-            let options = engine.kafka_options(definition).map_err(|error| match error.code {
+            let table = engine.stream_table(definition).await.map_err(End::Again)?;
+            let managed = Arc::clone(table.managed());
+            if let Some(fenced) = managed.fenced() {
+                return Err(End::Failed(fenced.clone()));
+            }
+            // It reads files: secrets, certificates.
+            let (asked, of) = (Arc::clone(engine), Arc::clone(definition));
+            let options = joined(tokio::task::spawn_blocking(move || asked.kafka_options(&of)).await);
+            let options = options.map_err(|error| match error.code {
                 // A secret's variable or file may come.
                 Code::UndefinedObject | Code::Io => End::Again(error),
                 _ => End::Failed(error),
             })?;
             let columns = engine.source_columns(definition, &table).map_err(End::Failed)?;
-            let managed = Arc::clone(table.managed());
             let (topic, settings) = (options.topic.clone(), options.stream.clone());
+            table.dead_letters().refresh(&managed).await.map_err(End::Again)?;
             let mut progress = Progress::of(&managed, &topic);
             if let Some(seek) = stream.seek.as_ref().filter(|seek| seek.number > progress.seek) {
-                let offsets = tokio::select! {
+                tokio::select! {
                     () = stop.cancelled() => return Err(End::Stopped),
-                    offsets = sought(&options, &seek.to, &progress.offsets) => offsets.map_err(again)?,
-                };
-                let mut txns = progress::offset_txns(&managed, &topic, &offsets);
-                txns.push((managed.txn_id(SEEK_TXN), seek.number));
-                // The new offsets may be about another topic of the same name.
-                txns.push((managed.txn_id(&progress::topic_id_txn(&topic)), progress::NO_TOPIC_ID));
-                managed.commit_txns(txns).await.map_err(ended)?;
+                    done = seek::carry_out(&managed, &options, seek, &progress) => done.map_err(|error| ended(&managed, error))?,
+                }
                 progress = Progress::of(&managed, &topic);
             }
             let (sender, events) = mpsc::channel(FETCHES_QUEUED_MAX);
@@ -167,6 +192,9 @@ impl Run {
                 let mut numbers = table.status().lock();
                 numbers.epoch = progress.epoch;
                 numbers.last_error = None;
+                numbers.commit_error = None;
+                // Those of rows that were not committed come again.
+                numbers.dead_letters = table.dead_letters().n_rows();
                 numbers.partitions.clear();
             }
             let delay = stream.watermark.as_ref().map_or(0, |watermark| watermark.delay_ms);
@@ -190,9 +218,16 @@ impl Run {
                 watermark,
                 waiting: None,
                 committing: None,
+                is_beginning: false,
+                has_lost: false,
                 give_up: CancellationToken::new(),
                 n_commits: 0,
+                maintained_at: Instant::now(),
                 maintenance: None,
+                look: None,
+                looked_at: Instant::now(),
+                is_behind: false,
+                source_restarts: 0,
             })
         })
     }
@@ -205,8 +240,8 @@ impl Run {
             let source = self.source.take();
             // It waits for its thread.
             drop(tokio::task::spawn_blocking(move || drop(source)).await);
-            let is_ours = !matches!(&end, End::Failed(error) if error.code == Code::Conflict);
-            let last = match is_ours {
+            let may_commit = !self.has_lost && self.table.managed().fenced().is_none();
+            let last = match may_commit {
                 true => tokio::time::timeout(FINISH_TIMEOUT, self.finish()).await.unwrap_or_else(|_| {
                     self.give_up.cancel();
                     Err(Error::new(Code::Timeout, format!("the last commit took more than {} s", FINISH_TIMEOUT.as_secs())))
@@ -214,6 +249,13 @@ impl Run {
                 false => Ok(()),
             };
             self.table.hot().clear();
+            {
+                let mut numbers = self.table.status().lock();
+                (numbers.hot_rows, numbers.hot_bytes) = (0, 0);
+            }
+            if let Some(look) = self.look.take() {
+                look.abort();
+            }
             if let Some(maintenance) = self.maintenance.take() {
                 drop(maintenance.await);
             }
@@ -246,30 +288,37 @@ impl Run {
             let mut tick = tokio::time::interval(TICK);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
-                let may_take = self.waiting.is_none() && !self.is_full();
+                let may_take = self.waiting.is_none() && !self.is_beginning && !self.is_full();
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return End::Stopped,
                     done = ready(&mut self.committing) => {
                         match done {
                             Ok(offsets) => self.committed(offsets),
-                            Err(error) => return ended(error),
+                            Err(error) => {
+                                self.has_lost = true;
+                                return ended(self.table.managed(), error);
+                            }
                         }
                     }
-                    event = self.events.recv(), if may_take => {
-                        let taken = match event {
-                            Some(event) => self.take(event).await,
-                            None => Err(End::Again(Error::internal("the source of a stream ended without a word"))),
-                        };
-                        if let Err(end) = taken {
-                            return end;
-                        }
-                    }
+                    // Before the events: a source that never pauses must not stop the clock.
                     _ = tick.tick() => {
                         self.show();
+                        self.look_around();
+                        self.maintain();
                         if let Some(fetched) = self.waiting.take()
                             && let Err(end) = self.append(fetched)
                         {
+                            return end;
+                        }
+                    }
+                    found = ready(&mut self.look) => self.looked(&found),
+                    event = self.events.recv(), if may_take => {
+                        let taken = match event {
+                            Some(event) => self.take(event),
+                            None => Err(End::Again(Error::internal("the source of a stream ended without a word"))),
+                        };
+                        if let Err(end) = taken {
                             return end;
                         }
                     }
@@ -283,7 +332,12 @@ impl Run {
 
     /// No more rows before a commit has made room: nothing is dropped, the source waits.
     fn is_full(&self) -> bool {
-        self.table.hot().size().n_bytes as u64 >= self.settings.hot_bytes_max || (self.is_large() && self.committing.is_some())
+        self.is_hot_full() || (self.is_large() && self.committing.is_some())
+    }
+
+    /// The last fifth is for what is on its way: fetches in the queue, and the one that passes the limit.
+    fn is_hot_full(&self) -> bool {
+        self.table.hot().size().n_bytes as u64 >= self.settings.hot_bytes_max / 5 * 4
     }
 
     fn is_large(&self) -> bool {
@@ -295,31 +349,56 @@ impl Run {
         self.is_large()
             || begun.elapsed() >= self.settings.commit_interval
             || self.waiting.is_some()
-            || self.table.hot().size().n_bytes as u64 >= self.settings.hot_bytes_max
+            || self.is_behind
+            || self.is_hot_full()
     }
 
-    fn take<'a>(&'a mut self, event: SourceEvent) -> BoxFuture<'a, std::result::Result<(), End>> {
-        Box::pin(async move {
-            match event {
-                SourceEvent::Assigned { positions, topic_id } => self.assigned(&positions, topic_id).await,
-                SourceEvent::Fetched(fetched) => self.append(fetched),
-                SourceEvent::Skipped { partition, from_offset, to_offset } => {
-                    let gap = StreamGap { partition, from_offset, to_offset, seen_ms: chrono::Utc::now().timestamp_millis() };
-                    tracing::warn!(table = %self.table.managed().name(), partition, from_offset, to_offset, "records of a topic are gone");
-                    self.table.status().lock().add_gap(gap);
-                    self.positions.insert(partition, to_offset);
-                    self.epoch.touch();
-                    Ok(())
-                }
-                SourceEvent::Failed(Failure { kind: FailureKind::Internal, error }) => Err(End::Again(error)),
-                SourceEvent::Failed(Failure { error, .. }) => Err(End::Failed(error)),
+    /// Commits tell a stream that another server has taken its table over; one that has nothing to commit must look.
+    fn look_around(&mut self) {
+        let is_resting = self.maintenance.as_ref().is_none_or(JoinHandle::is_finished);
+        if self.look.is_some() || self.committing.is_some() || !is_resting || self.looked_at.elapsed() < LOOK_INTERVAL {
+            return;
+        }
+        self.looked_at = Instant::now();
+        let managed = Arc::clone(self.table.managed());
+        self.look = Some(task::spawn(format!("look {}", managed.name()), async move { managed.has_unknown_version().await }));
+    }
+
+    fn looked(&mut self, found: &Result<bool>) {
+        match found {
+            // It may be a compaction of our own: then the commit is one too many, no more.
+            Ok(true) => {
+                self.epoch.touch();
+                self.is_behind = true;
             }
-        })
+            Ok(false) => {}
+            Err(error) => tracing::debug!(table = %self.table.managed().name(), %error, "the log of a stream could not be looked at"),
+        }
+    }
+
+    fn take(&mut self, event: SourceEvent) -> std::result::Result<(), End> {
+        match event {
+            SourceEvent::Assigned { positions, topic_id } => self.assigned(&positions, topic_id),
+            SourceEvent::Fetched(fetched) => self.append(fetched),
+            SourceEvent::Skipped { partition, from_offset, to_offset } => {
+                let gap = StreamGap { partition, from_offset, to_offset, seen_ms: chrono::Utc::now().timestamp_millis() };
+                tracing::warn!(table = %self.table.managed().name(), partition, from_offset, to_offset, "records of a topic are gone");
+                self.table.status().lock().add_gap(gap);
+                self.positions.insert(partition, to_offset);
+                self.epoch.touch();
+                self.table.set_positions(|visible| {
+                    visible.insert(partition, to_offset);
+                });
+                Ok(())
+            }
+            SourceEvent::Failed(Failure { kind: FailureKind::Internal, error }) => Err(End::Again(error)),
+            SourceEvent::Failed(Failure { error, .. }) => Err(End::Failed(error)),
+        }
     }
 
     /// Partitions that the log does not know yet. Where the first ones begin is in the log before any of their rows:
     /// 'latest' means the end of the topic when the table was created, whatever is killed.
-    async fn assigned(&mut self, positions: &[Position], topic_id: Option<i64>) -> std::result::Result<(), End> {
+    fn assigned(&mut self, positions: &[Position], topic_id: Option<i64>) -> std::result::Result<(), End> {
         if let (Some(known), Some(found)) = (self.topic_id, topic_id)
             && known != found
         {
@@ -336,9 +415,9 @@ impl Run {
             self.watermark.moved(position.partition, None, Instant::now());
         }
         self.epoch.touch();
-        if is_first {
-            let cut = self.cut();
-            epoch::commit(&self.table, &self.topic, &self.pool, &cut, &self.give_up).await.map_err(ended)?;
+        if is_first && self.committing.is_none() {
+            self.begin_commit();
+            self.is_beginning = true;
         }
         let positions = self.positions.clone();
         self.table.set_positions(|visible| *visible = positions);
@@ -364,7 +443,7 @@ impl Run {
         self.epoch.add(&rows, dead.as_ref(), n_bytes);
         let n_rows = rows.num_rows() as u64;
         if n_rows > 0 || dead.is_some() {
-            self.table.hot().append(HotBatch::new(rows, dead, self.epoch.number, memory));
+            self.table.hot().append(HotBatch::new(rows, dead, self.epoch.number, n_bytes, memory));
         }
         self.table.set_positions(|visible| {
             for position in &fetched.positions {
@@ -399,6 +478,7 @@ impl Run {
     /// Encodes and commits on the query threads, while the next epoch grows.
     fn begin_commit(&mut self) {
         let cut = self.cut();
+        (self.is_behind, self.looked_at) = (false, Instant::now());
         let (table, topic, pool, give_up) = (Arc::clone(&self.table), self.topic.clone(), Arc::clone(&self.pool), self.give_up.clone());
         let name = format!("commit {}", self.table.managed().name());
         self.committing = Some(task::spawn_on(&self.cpu, name, async move {
@@ -408,13 +488,21 @@ impl Run {
     }
 
     fn committed(&mut self, offsets: BTreeMap<i32, i64>) {
+        self.is_beginning = false;
         // For lag tools only: the log has the truth.
         if let Some(source) = &self.source {
             source.publish(&offsets);
         }
         self.n_commits += 1;
+        self.maintain();
+    }
+
+    /// Begins a round of maintenance after some commits, or some time: young files age also in a quiet table.
+    fn maintain(&mut self) {
         let is_resting = self.maintenance.as_ref().is_none_or(JoinHandle::is_finished);
-        if self.n_commits.is_multiple_of(MAINTENANCE_COMMITS) && is_resting {
+        let is_due = self.n_commits >= MAINTENANCE_COMMITS || self.maintained_at.elapsed() >= MAINTENANCE_INTERVAL;
+        if is_due && is_resting {
+            (self.n_commits, self.maintained_at) = (0, Instant::now());
             let round = maintenance::round(Arc::clone(self.table.managed()), self.settings.clone(), Arc::clone(&self.pool));
             self.maintenance = Some(task::spawn_on(&self.cpu, format!("maintenance {}", self.table.managed().name()), round));
         }
@@ -439,10 +527,11 @@ impl Run {
         }
         numbers.hot_rows = size.n_rows as u64;
         numbers.hot_bytes = size.n_bytes as u64;
-        numbers.restarts = numbers.restarts.max(source.restarts);
-        numbers.last_error.clone_from(&source.last_error);
+        numbers.restarts += source.restarts.saturating_sub(self.source_restarts);
+        self.source_restarts = source.restarts;
+        numbers.last_error = source.last_error.or_else(|| numbers.commit_error.clone());
         let is_behind = numbers.partitions.values().any(|partition| !partition.at_end);
-        numbers.state = match (source.last_error.is_some(), numbers.partitions.is_empty(), is_behind) {
+        numbers.state = match (numbers.last_error.is_some(), numbers.partitions.is_empty(), is_behind) {
             (true, _, _) => StreamState::Retrying,
             (false, true, _) => StreamState::Starting,
             (false, false, true) => StreamState::CatchingUp,
@@ -466,44 +555,25 @@ impl Ends for TopicEnds {
     }
 }
 
-/// An error of the start that may go away.
-fn again(error: Error) -> End {
-    End::Again(error)
+/// What the error of a commit means for the job. No automatic restart when another server has taken the table over: two
+/// servers would fence each other in turn. Any other conflict is one with our own past: the log says where to go on.
+fn ended(table: &ManagedTable, error: Error) -> End {
+    match table.fenced() {
+        Some(fenced) => End::Failed(fenced.clone()),
+        None => End::Again(error),
+    }
 }
 
-/// What the error of a commit means for the job. No automatic restart after a conflict: two servers would fence each
-/// other in turn.
-fn ended(error: Error) -> End {
-    if error.code == Code::Conflict { End::Failed(error) } else { End::Again(error) }
-}
-
-/// Waits for the commit that is on its way; for ever when none is.
-async fn ready(committing: &mut Option<Committing>) -> Result<BTreeMap<i32, i64>> {
-    let Some(task) = committing.as_mut() else { return std::future::pending().await };
-    let done = task.await;
-    *committing = None;
+/// Waits for a task; for ever when there is none.
+async fn ready<T>(task: &mut Option<JoinHandle<Result<T>>>) -> Result<T> {
+    let Some(running) = task.as_mut() else { return std::future::pending().await };
+    let done = running.await;
+    *task = None;
     joined(done)
 }
 
 fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    done.unwrap_or_else(|error| Err(Error::internal(format!("the commit of a stream ended: {error}"))))
-}
-
-/// The offsets that a SEEK means.
-async fn sought(options: &KafkaOptions, to: &SeekTo, committed: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>> {
-    let start = match to {
-        SeekTo::Offsets(offsets) => {
-            let mut all = committed.clone();
-            all.extend(offsets.iter().map(|(partition, offset)| (*partition, *offset)));
-            return Ok(all);
-        }
-        SeekTo::Earliest => Start::Earliest,
-        SeekTo::Latest => Start::Latest,
-        SeekTo::TimestampMs(ms) => Start::TimestampMs(*ms),
-    };
-    let options = options.clone();
-    let resolved = tokio::task::spawn_blocking(move || kafka::resolve(&options, start, SEEK_TIMEOUT)).await;
-    resolved.map_err(|error| Error::internal(format!("SEEK: {error}")))?
+    done.unwrap_or_else(|error| Err(Error::internal(format!("the work of a stream broke down: {error}"))))
 }
 
 fn dead_letter_rows(letters: &[DeadLetter]) -> Option<RecordBatch> {

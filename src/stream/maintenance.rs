@@ -10,10 +10,12 @@ use futures::future::BoxFuture;
 use std::sync::Arc;
 
 /// One round. Nothing of it is needed for the rows to be right: a failure is said and tried again after a later commit.
-pub async fn round(table: Arc<ManagedTable>, settings: StreamSettings, pool: Arc<dyn MemoryPool>) {
-    if let Err(error) = work(&table, &settings, &pool).await {
-        tracing::warn!(table = %table.name(), %error, "maintenance of a stream failed");
-    }
+pub fn round(table: Arc<ManagedTable>, settings: StreamSettings, pool: Arc<dyn MemoryPool>) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        if let Err(error) = work(&table, &settings, &pool).await {
+            tracing::warn!(table = %table.name(), %error, "maintenance of a stream failed");
+        }
+    })
 }
 
 fn work<'a>(table: &'a Arc<ManagedTable>, settings: &'a StreamSettings, pool: &'a Arc<dyn MemoryPool>) -> BoxFuture<'a, Result<()>> {

@@ -9,6 +9,7 @@
 //! | `supervisor` | from definitions to running jobs |
 //! | `job` | one run of a job: recovery, the loop, the end |
 //! | `progress` | what the table's log says about its source |
+//! | `seek` | other positions, when somebody wants them |
 //! | `epoch` | the rows of the next commit; files, dead letters and offsets in one log entry |
 //! | `watermark` | event time over partitions |
 //! | `maintenance` | compaction, publishing, retention behind the commits |
@@ -19,6 +20,7 @@ mod epoch;
 mod job;
 mod maintenance;
 mod progress;
+mod seek;
 mod supervisor;
 mod watermark;
 

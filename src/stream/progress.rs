@@ -12,6 +12,8 @@ pub const SEEK_TXN: &str = "seek";
 
 /// Says that the offsets may be about any topic of the name.
 pub const NO_TOPIC_ID: i64 = 0;
+/// Says that nothing is known about a partition: a log cannot forget.
+pub const NO_OFFSET: i64 = -1;
 
 /// Where a table's source goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +33,8 @@ impl Progress {
     pub fn of(table: &ManagedTable, topic: &str) -> Self {
         let pin = table.pin();
         let prefix = offset_txn(table, topic, "");
-        let offsets = pin.txns().filter_map(|(id, offset)| Some((id.strip_prefix(&prefix)?.parse().ok()?, offset))).collect();
+        let offsets = pin.txns().filter(|(_, offset)| *offset != NO_OFFSET);
+        let offsets = offsets.filter_map(|(id, offset)| Some((id.strip_prefix(&prefix)?.parse().ok()?, offset))).collect();
         let txn = |what: &str| pin.txn(&table.txn_id(what));
         Self {
             epoch: txn(EPOCH_TXN).unwrap_or(0),

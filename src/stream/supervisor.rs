@@ -5,6 +5,7 @@ use crate::catalog::{Table, TableKind};
 use crate::engine::Engine;
 use crate::tables::streaming::status::{StreamNumbers, StreamState};
 use crate::telemetry::{metrics, task};
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,11 +41,16 @@ impl Supervisor {
     }
 
     /// Ends all jobs: what has arrived is committed first, within a time.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if tokio::time::timeout(STOP_TIMEOUT, self.task).await.is_err() {
-            tracing::warn!(seconds = STOP_TIMEOUT.as_secs(), "streams did not end in time; rows that were not committed are read again");
-        }
+    pub fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.stop.cancel();
+            if tokio::time::timeout(STOP_TIMEOUT, self.task).await.is_err() {
+                tracing::warn!(
+                    seconds = STOP_TIMEOUT.as_secs(),
+                    "streams did not end in time; rows that were not committed are read again"
+                );
+            }
+        })
     }
 }
 
@@ -86,10 +92,14 @@ fn converge(engine: &Arc<Engine>, kept: &mut BTreeMap<String, Kept>) {
     let wanted: BTreeMap<&str, &Arc<Table>> =
         snapshot.tables.values().filter(|table| table.kind == TableKind::Streaming).map(|table| (table.id.as_str(), table)).collect();
     kept.retain(|id, entry| {
-        if !wanted.contains_key(id.as_str()) {
+        let (is_wanted, has_ended) = (wanted.contains_key(id.as_str()), entry.task.is_finished());
+        if !is_wanted {
             entry.wanted.send_replace(None);
+        } else if has_ended {
+            // Only by a panic: its rows that were not committed are read again.
+            tracing::error!(table = %id, "the job of a stream broke down and is started again");
         }
-        wanted.contains_key(id.as_str())
+        is_wanted && !has_ended
     });
     for (id, table) in wanted {
         match kept.get(id) {
@@ -117,6 +127,7 @@ fn show_paused(engine: &Engine, id: &str) {
     let mut numbers = status.lock();
     numbers.state = StreamState::Paused;
     numbers.last_error = None;
+    numbers.commit_error = None;
 }
 
 /// Runs a table's job with the newest definition until none is wanted.

@@ -39,6 +39,20 @@ fn functions() {
 }
 
 #[test]
+fn stream_options() {
+    let mut text = String::from(
+        "# Options of streaming tables\n\nIn WITH of CREATE STREAMING TABLE, with `'connector' = 'kafka'`. Other spellings of an option are taken too.\n\n\
+         | option | default | what it is |\n| --- | --- | --- |\n",
+    );
+    for option in weir::connect::kafka::KAFKA_OPTIONS {
+        let spellings: Vec<String> = option.spellings.iter().map(|spelling| format!("`{spelling}`")).collect();
+        let default = if option.default.is_empty() { String::new() } else { format!("`{}`", option.default) };
+        writeln!(text, "| {} | {default} | {} |", spellings.join(", "), cell(option.help)).unwrap();
+    }
+    check("stream-options.md", &text);
+}
+
+#[test]
 fn errors() {
     let mut text = String::from(
         "# Errors\n\nEvery failure has a code; each door spells it in its own way.\n\n\

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long the cluster may take to say that it knows the topic.
-const REACH_TIMEOUT: Duration = Duration::from_secs(10);
+const REACH_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the last records may take; librdkafka gives a record up earlier.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub struct Produce {
     /// Brokers to begin with
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: String,
-    /// Where the records go; it must exist, or the brokers create it
+    /// Where the records go; it must exist
     #[arg(long, value_name = "TOPIC")]
     topic: String,
     /// At most so many records: 1000/s, 90/min; by default as fast as the brokers take them

@@ -2,7 +2,7 @@
 
 use super::batch::Client;
 use super::decode::Rows;
-use super::lookup;
+use super::lookup::{self, Trouble};
 use super::options::KafkaOptions;
 use super::session::Reader;
 use crate::connect::{SourceColumns, SourceEvent, SourceStatus, Start};
@@ -81,7 +81,9 @@ impl Source {
 
 impl Shared {
     pub(super) fn set_client(&self, client: Option<Arc<Client>>) {
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        let old = std::mem::replace(&mut *self.client.lock().unwrap_or_else(PoisonError::into_inner), client);
+        // Not under the lock: a client takes a moment to end.
+        drop(old);
     }
 
     fn client(&self) -> Option<Arc<Client>> {
@@ -129,7 +131,12 @@ impl SourceHandle {
         let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let answer = lookup::partitions(&client, &options.topic, left())
             .and_then(|partitions| lookup::starts(&client, &options.topic, &partitions, start, left()));
-        answer.map_err(|trouble| unavailable(trouble.explain(&options.topic, options.properties.get("bootstrap.servers").unwrap_or(""))))
+        answer.map_err(|trouble| {
+            // The source's thread hears why brokers are away.
+            let known = self.shared.status.lock().last_error.clone().filter(|_| trouble == Trouble::Away);
+            let servers = options.properties.get("bootstrap.servers").unwrap_or_default();
+            unavailable(known.unwrap_or_else(|| trouble.explain(&options.topic, servers)))
+        })
     }
 
     /// Whether the source's thread has ended.

@@ -1,11 +1,11 @@
 //! Columns out of a sample of a topic.
 
+use super::admin::{self, REACH_TIMEOUT};
 use super::batch::{Batch, Client};
 use super::decode::avro_schema;
-use super::lookup::{self, Trouble};
+use super::lookup;
 use super::options::{KafkaOptions, PayloadFormat};
 use super::registry::{NoSchema, Registry};
-use super::trouble::explain;
 use crate::connect::Start;
 use crate::error::{Code, Error, Result};
 use crate::tables::hive::{JsonSample, sql_type};
@@ -14,9 +14,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Looking for brokers and reading the sample.
-const SAMPLE_WAIT_MAX: Duration = Duration::from_secs(20);
-const LOOKUP_WAIT: Duration = Duration::from_secs(2);
+/// Reading the sample.
+const SAMPLE_WAIT_MAX: Duration = Duration::from_secs(15);
 /// Payload bytes of a sample at most.
 const SAMPLE_BYTES_MAX: usize = 64 << 20;
 
@@ -69,10 +68,9 @@ pub fn infer(options: &KafkaOptions, n_sample: usize) -> Result<Vec<(String, Str
 /// The newest payloads, oldest first within a partition.
 fn sample(options: &KafkaOptions, n_sample: usize) -> Result<Vec<Vec<u8>>> {
     let topic = &options.topic;
+    let client = admin::client(options)?;
+    let (ends, begins) = find_range(options, &client, n_sample)?;
     let deadline = Instant::now() + SAMPLE_WAIT_MAX;
-    let client = Client::new(&options.properties.consumer_config())
-        .map_err(|error| Error::new(Code::InvalidParameter, format!("could not make a client: {error}")))?;
-    let (ends, begins) = find_range(options, &client, n_sample, deadline)?;
     let mut open = ends.keys().copied().filter(|partition| begins.get(partition) < ends.get(partition)).collect::<Vec<_>>();
     let assigned = begins.into_iter().filter(|(partition, _)| open.contains(partition)).collect::<BTreeMap<_, _>>();
     if assigned.is_empty() {
@@ -108,33 +106,16 @@ fn sample(options: &KafkaOptions, n_sample: usize) -> Result<Vec<Vec<u8>>> {
 type Offsets = BTreeMap<i32, i64>;
 
 /// Where the sample ends and begins in each partition.
-fn find_range(options: &KafkaOptions, client: &Client, n_sample: usize, deadline: Instant) -> Result<(Offsets, Offsets)> {
+fn find_range(options: &KafkaOptions, client: &Client, n_sample: usize) -> Result<(Offsets, Offsets)> {
     let topic = &options.topic;
-    let mut why = None;
-    loop {
-        let answer = lookup::partitions(client, topic, LOOKUP_WAIT).and_then(|partitions| {
-            let lows = lookup::starts(client, topic, &partitions, Start::Earliest, LOOKUP_WAIT)?;
-            let ends = lookup::starts(client, topic, &partitions, Start::Latest, LOOKUP_WAIT)?;
-            Ok((lows, ends))
-        });
-        let trouble = match answer {
-            Ok((lows, ends)) => {
-                let each = i64::try_from(n_sample.div_ceil(ends.len().max(1))).unwrap_or(i64::MAX);
-                let begin =
-                    |(partition, end): (&i32, &i64)| (*partition, end.saturating_sub(each).max(lows.get(partition).copied().unwrap_or(0)));
-                let begins = ends.iter().map(begin).collect();
-                return Ok((ends, begins));
-            }
-            Err(trouble) => trouble,
-        };
-        while let Some(event) = client.next_event() {
-            why = explain(&event).or(why);
-        }
-        if trouble != Trouble::Away || why.is_some() || Instant::now() >= deadline {
-            let brokers = options.properties.get("bootstrap.servers").unwrap_or_default();
-            let why = why.filter(|_| trouble == Trouble::Away).unwrap_or_else(|| trouble.explain(topic, brokers));
-            let code = if trouble == Trouble::UnknownTopic { Code::UndefinedObject } else { Code::Unavailable };
-            return Err(Error::new(code, why));
-        }
-    }
+    let (lows, ends) = admin::ask(client, options, REACH_TIMEOUT, |client, wait| {
+        let partitions = lookup::partitions(client, topic, wait)?;
+        let lows = lookup::starts(client, topic, &partitions, Start::Earliest, wait)?;
+        let ends = lookup::starts(client, topic, &partitions, Start::Latest, wait)?;
+        Ok((lows, ends))
+    })?;
+    let each = i64::try_from(n_sample.div_ceil(ends.len().max(1))).unwrap_or(i64::MAX);
+    let begin = |(partition, end): (&i32, &i64)| (*partition, end.saturating_sub(each).max(lows.get(partition).copied().unwrap_or(0)));
+    let begins = ends.iter().map(begin).collect();
+    Ok((ends, begins))
 }

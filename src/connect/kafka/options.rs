@@ -56,8 +56,9 @@ const REGISTRY_CA: OptionRow =
 const COMMIT_INTERVAL: OptionRow = row(&["commit.interval"], "10 s", "A commit is made at the latest so long after its first row");
 const COMMIT_ROWS_MAX: OptionRow = row(&["commit.rows_max"], "1000000", "and at so many rows");
 const COMMIT_BYTES_MAX: OptionRow = row(&["commit.bytes_max"], "64 MiB", "and at so many bytes in memory");
-const HOT_BYTES_MAX: OptionRow = row(&["hot.bytes_max"], "256 MiB", "Rows in memory; the source waits at 80 % of it");
-const RETENTION_TIME: OptionRow = row(&["retention.time"], "", "Files whose newest event is older are dropped");
+const HOT_BYTES_MAX: OptionRow =
+    row(&["hot.bytes_max"], "256 MiB", "Rows in memory that are not committed; at so many bytes the source waits");
+const RETENTION_TIME: OptionRow = row(&["retention.time"], "", "Files whose newest record is older, by its timestamp, are dropped");
 const RETENTION_BYTES: OptionRow = row(&["retention.bytes"], "", "The oldest files are dropped above this size");
 const IDLE_TIMEOUT: OptionRow = row(
     &["watermark.idle-timeout", "scan.watermark.idle-timeout"],

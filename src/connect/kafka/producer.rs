@@ -2,7 +2,7 @@
 
 use super::batch::ClientEvent;
 use super::properties::Properties;
-use super::trouble::{explain, explain_error};
+use super::trouble::{explain, explain_creation, explain_error};
 use crate::error::{Code, Error, Result};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -91,13 +91,7 @@ impl Producer {
             config.set(*key, *value);
         }
         let producer = config.create_with_context(Deliveries::default());
-        let producer = producer.map_err(|error| {
-            let why = match error {
-                KafkaError::ClientCreation(why) => why,
-                _ => "a property has an unusable value".to_string(),
-            };
-            Error::new(Code::InvalidParameter, format!("could not make a producer: {why}"))
-        })?;
+        let producer = producer.map_err(|error| Error::new(Code::InvalidParameter, explain_creation(&error)))?;
         Ok(Self { producer, n_sent: AtomicU64::new(0) })
     }
 

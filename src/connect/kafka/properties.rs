@@ -100,6 +100,10 @@ const FIXED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
 ];
 
+/// What the name of an option has in it when its value is a secret.
+const SECRET_WORDS: &[&str] =
+    &["password", "passphrase", "secret", "key.pem", "jaas", "oauthbearer.config", "user.info", "user-info", "access_key", "credential"];
+
 /// Properties that people set, for "did you mean".
 const USUAL: &[&str] = &[
     "bootstrap.servers",
@@ -146,15 +150,16 @@ pub fn canonical_key(key: &str) -> String {
     }
 }
 
-/// Whether the value of an option is a secret: never written out, never shown.
+/// Whether the value of an option of that name is a secret, whatever it is: never written out, never shown.
 pub fn is_secret_key(key: &str) -> bool {
     let key = canonical_key(key).to_lowercase();
-    let property = key.strip_prefix("properties.").unwrap_or(&key);
-    property.ends_with("password")
-        || property.ends_with("client.secret")
-        || property.ends_with("passphrase")
-        || matches!(property, "ssl.key.pem" | "sasl.jaas.config" | "sasl.oauthbearer.config" | "basic.auth.user.info")
-        || property.ends_with("basic.auth.user.info")
+    SECRET_WORDS.iter().any(|word| key.contains(word)) && !key.ends_with(".client.id")
+}
+
+/// Whether an option must not be seen: its name says so, or its value is a URL with a password in it.
+pub fn is_secret_option(key: &str, value: &str) -> bool {
+    let authority = value.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    is_secret_key(key) || authority.split_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// Whether the value of a property names a file on the server.
@@ -173,7 +178,8 @@ pub struct Properties {
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |(key, value): (&String, &String)| (key.clone(), if is_secret_key(key) { "***".to_string() } else { value.clone() });
+        let shown =
+            |(key, value): (&String, &String)| (key.clone(), if is_secret_option(key, value) { "***".to_string() } else { value.clone() });
         f.debug_map().entries(self.entries.iter().map(shown)).finish()
     }
 }
@@ -198,7 +204,7 @@ impl Properties {
                     let what = format!("{owner}: librdkafka has no property \"{key}\"");
                     return Err(Error::unknown(Code::InvalidParameter, what, &key, USUAL.iter().copied()));
                 }
-                Err(KafkaError::ClientConfig(_, why, ..)) if !is_secret_key(&key) => {
+                Err(KafkaError::ClientConfig(_, why, ..)) if !is_secret_option(&key, &value) => {
                     return Err(wrong(format!("property \"{key}\" is \"{value}\"")).detail(sentence(&why)));
                 }
                 Err(_) => return Err(wrong(format!("property \"{key}\" has an unusable value"))),

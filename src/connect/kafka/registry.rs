@@ -11,6 +11,8 @@ const REQUEST_WAIT: Duration = Duration::from_secs(5);
 const UNKNOWN_KEPT: Duration = Duration::from_secs(10);
 /// Attempts for an id that the registry does not know: a producer registers its schema just before.
 const UNKNOWN_ATTEMPTS: u32 = 3;
+/// Unknown ids that are remembered; above it they are forgotten.
+const UNKNOWN_MAX: usize = 10_000;
 const SCHEMA_BYTES_MAX: usize = 4 << 20;
 
 /// Why there is no schema.
@@ -30,13 +32,16 @@ pub(super) struct Registry {
     options: RegistryOptions,
     known: HashMap<u32, Arc<str>>,
     unknown: HashMap<u32, (Instant, String)>,
+    /// When the last id was found to be unknown.
+    unknown_at: Option<Instant>,
     connection: Option<(tokio::runtime::Runtime, reqwest::Client)>,
     patience: Option<Patience>,
 }
 
 impl Registry {
     pub(super) fn new(options: &RegistryOptions) -> Self {
-        Self { options: options.clone(), known: HashMap::new(), unknown: HashMap::new(), connection: None, patience: None }
+        let (known, unknown) = (HashMap::new(), HashMap::new());
+        Self { options: options.clone(), known, unknown, unknown_at: None, connection: None, patience: None }
     }
 
     pub(super) fn set_patience(&mut self, patience: Patience) {
@@ -53,6 +58,9 @@ impl Registry {
                 return Err(NoSchema::Unknown(why.clone()));
             }
         }
+        // Records that are no Avro at all have many ids: waiting for each of them would hold the good ones back.
+        let is_flood = self.unknown_at.is_some_and(|unknown_at| unknown_at.elapsed() < UNKNOWN_KEPT);
+        let n_attempts = if is_flood { 1 } else { UNKNOWN_ATTEMPTS };
         let mut n_unknown = 0;
         loop {
             match self.fetch(id) {
@@ -63,7 +71,11 @@ impl Registry {
                 }
                 Err(NoSchema::Unknown(why)) => {
                     n_unknown += 1;
-                    if n_unknown >= UNKNOWN_ATTEMPTS {
+                    if n_unknown >= n_attempts {
+                        if self.unknown.len() >= UNKNOWN_MAX {
+                            self.unknown.clear();
+                        }
+                        self.unknown_at = Some(Instant::now());
                         self.unknown.insert(id, (Instant::now(), why.clone()));
                         return Err(NoSchema::Unknown(why));
                     }

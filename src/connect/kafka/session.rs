@@ -5,7 +5,8 @@ use super::consumer::Shared;
 use super::decode::{BATCH_ROWS_MAX, Record, Rows};
 use super::lookup::{self, Trouble};
 use super::options::{OnDataLoss, Startup};
-use super::trouble::{explain, explain_error};
+use super::trouble::{explain, explain_creation, explain_error};
+use super::watchdog::Watchdog;
 use crate::connect::{Failure, FailureKind, Fetched, Position, SourceEvent, Start};
 use crate::error::{Code, Error};
 use rdkafka::consumer::Consumer;
@@ -25,8 +26,10 @@ const LOOKUP_WAIT: Duration = Duration::from_secs(2);
 const RETRY_WAIT: Duration = Duration::from_millis(300);
 /// How often the status is brought up to date, and how often the brokers are asked while something is wrong.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// Records are there and none comes: the client is made anew.
-const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// How often the brokers are asked while a partition may be stuck.
+const BEHIND_INTERVAL: Duration = Duration::from_secs(5);
+/// Troubles that take turns are told so often.
+const WARN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why a session ended.
 pub(super) enum End {
@@ -49,8 +52,10 @@ pub(super) struct Reader {
     /// The job was told where the partitions begin.
     announced: bool,
     wants_headers: bool,
-    progress_at: Instant,
-    trouble_at: Instant,
+    /// The partitions that the client was told to read: those that the topic has.
+    assigned: BTreeSet<i32>,
+    watchdog: Watchdog,
+    warned_at: Instant,
 }
 
 impl Reader {
@@ -71,8 +76,9 @@ impl Reader {
             positions: committed,
             first,
             announced: false,
-            progress_at: Instant::now(),
-            trouble_at: Instant::now(),
+            assigned: BTreeSet::new(),
+            watchdog: Watchdog::new(Instant::now()),
+            warned_at: Instant::now(),
         }
     }
 
@@ -120,7 +126,7 @@ impl Reader {
         loop {
             match Client::new(&self.shared.options.properties.consumer_config()) {
                 Ok(client) => return Ok(Arc::new(client)),
-                Err(error) => self.note(false, format!("could not make a client: {}", client_error(&error.to_string()))),
+                Err(error) => self.note(false, explain_creation(&error)),
             }
             self.wait(STATUS_INTERVAL)?;
         }
@@ -201,14 +207,22 @@ impl Reader {
                 self.check_range(*partition, *low, *high)?;
             }
         }
+        self.assigned = partitions.iter().copied().collect();
+        let missing = self.positions.keys().filter(|partition| !self.assigned.contains(partition)).collect::<Vec<_>>();
+        if !missing.is_empty() {
+            // The topic was made anew with fewer, and the table was told to go on; or a broker does not know them yet.
+            tracing::warn!(table = %self.shared.table, ?missing, "the topic does not have all partitions that were read");
+        }
         self.see(&lows, &highs);
         self.assign(client)
     }
 
     /// Assigns every partition at its position. What the client has fetched before is dropped and fetched again.
     fn assign(&mut self, client: &Client) -> Result<(), End> {
-        let list = lookup::position_list(&self.shared.options.topic, &self.positions);
-        self.progress_at = Instant::now();
+        let assigned = self.positions.iter().filter(|(partition, _)| self.assigned.contains(partition));
+        let assigned = assigned.map(|(partition, next_offset)| (*partition, *next_offset)).collect::<BTreeMap<_, _>>();
+        let list = lookup::position_list(&self.shared.options.topic, &assigned);
+        self.watchdog.reset(Instant::now());
         client.consumer().assign(&list).map_err(|error| {
             let error = Error::internal(format!("topic \"{}\" could not be assigned: {error}", self.shared.options.topic));
             self.failed(FailureKind::Internal, error)
@@ -231,7 +245,7 @@ impl Reader {
             let what = format!("topic \"{topic}\" has lost records that were not read yet");
             let error = Error::new(Code::DataCorrupted, what)
                 .detail(format!("Partition {partition} begins at offset {low} now; offsets {wanted} to {} are gone.", low - 1))
-                .hint("Set 'on_data_loss'='skip' to go on, or use ALTER STREAMING TABLE .. SEEK TO EARLIEST.");
+                .hint(format!("ALTER STREAMING TABLE .. SEEK TO OFFSETS ('{partition}:{low}') goes on behind them."));
             return Err(self.failed(FailureKind::DataLost, error));
         }
         self.positions.insert(partition, low);
@@ -240,7 +254,7 @@ impl Reader {
 
     fn read(&mut self, client: &Client) -> Result<std::convert::Infallible, End> {
         let mut batch = Batch::new(client, BATCH_ROWS_MAX);
-        let (mut status_at, mut lookup_at) = (Instant::now(), Instant::now());
+        let (mut status_at, mut lookup_at, mut lookup_took) = (Instant::now(), Instant::now(), Duration::ZERO);
         loop {
             if self.shared.stop.is_cancelled() {
                 return Err(End::Stopped);
@@ -259,9 +273,17 @@ impl Reader {
                 self.drain_events(client);
                 self.see_cached(client);
                 let is_troubled = self.shared.status.lock().last_error.is_some();
-                if is_troubled || lookup_at.elapsed() >= self.shared.options.discovery_interval {
-                    lookup_at = Instant::now();
+                let discovery_interval = self.shared.options.discovery_interval;
+                let lookup_wait = match (is_troubled, self.watchdog.suspects(&self.positions)) {
+                    // Questions to a broker that is away take their time: the others' records are read in between.
+                    (true, _) => lookup_took * 2,
+                    (false, true) => discovery_interval.min(BEHIND_INTERVAL),
+                    (false, false) => discovery_interval,
+                };
+                if lookup_at.elapsed() >= lookup_wait {
+                    let asked_at = Instant::now();
                     self.discover(client)?;
+                    (lookup_at, lookup_took) = (Instant::now(), asked_at.elapsed());
                 }
             }
         }
@@ -273,6 +295,8 @@ impl Reader {
         let mut moved: BTreeMap<i32, bool> = BTreeMap::new();
         // Records of a partition come in runs: the position is looked up once a run.
         let mut run: Option<(i32, i64)> = None;
+        // The partition that `moved` has already, not at its end.
+        let mut marked: Option<i32> = None;
         for message in batch.messages() {
             let partition = message.partition();
             let next = match run {
@@ -285,10 +309,16 @@ impl Reader {
                 }
             };
             if let Some(code) = message.error() {
-                if let Some(end) = self.take_note(&message, code, &mut lost) {
+                match self.take_note(&message, code, &mut lost) {
                     // The end lies behind offsets that hold no record: markers of transactions, compacted ones.
-                    run = Some((partition, next.max(end)));
-                    moved.insert(partition, true);
+                    Some(end) if end > next || moved.contains_key(&partition) => {
+                        run = Some((partition, next.max(end)));
+                        moved.insert(partition, true);
+                        marked = None;
+                    }
+                    // Nothing new, and nothing to commit.
+                    Some(_) => self.see_end(partition, next),
+                    None => {}
                 }
                 continue;
             }
@@ -304,11 +334,15 @@ impl Reader {
                 headers: if self.wants_headers { message.headers() } else { Vec::new() },
             });
             run = Some((partition, message.offset() + 1));
-            moved.insert(partition, false);
+            if marked != Some(partition) {
+                moved.insert(partition, false);
+                marked = Some(partition);
+            }
             if self.rows.is_full() {
                 self.close_run(run);
                 self.flush(&moved)?;
                 moved.clear();
+                marked = None;
             }
         }
         self.close_run(run);
@@ -330,7 +364,11 @@ impl Reader {
             Code::OffsetOutOfRange | Code::AutoOffsetReset => {
                 lost.insert(message.partition());
             }
-            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopicId => {
+            Code::UnknownPartition => {
+                let what = format!("topic \"{}\" does not have partition {} now", self.shared.options.topic, message.partition());
+                self.note(true, what);
+            }
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownTopicId => {
                 self.note_trouble(&Trouble::UnknownTopic);
             }
             code => self.note(true, explain_error(code, &message.error_text())),
@@ -354,6 +392,7 @@ impl Reader {
             (seen.position, seen.at_end) = (next_offset, *at_end);
         }
         drop(status);
+        let sent_at = Instant::now();
         self.send(SourceEvent::Fetched(Fetched {
             rows: decoded.rows,
             dead_letters: decoded.dead_letters,
@@ -363,7 +402,11 @@ impl Reader {
             n_bytes: decoded.n_bytes,
             timestamp_max_ms: decoded.timestamp_max_ms,
         }))?;
-        self.progress_at = Instant::now();
+        if sent_at.elapsed() > STATUS_INTERVAL {
+            // It was the table that did not go on.
+            self.watchdog.reset(Instant::now());
+        }
+        self.watchdog.progress(Instant::now());
         Ok(())
     }
 
@@ -411,14 +454,10 @@ impl Reader {
             }
         }
         self.see(&lows, &highs);
-        if partitions.iter().any(|partition| !self.positions.contains_key(partition)) {
+        if partitions.iter().any(|partition| !self.assigned.contains(partition)) {
             return self.begin(client, &partitions);
         }
-        let is_behind = highs.iter().any(|(partition, high)| self.positions.get(partition).is_some_and(|next| next < high));
-        if is_behind && self.progress_at.elapsed() > STUCK_AFTER {
-            return Err(End::Restart);
-        }
-        Ok(())
+        if self.watchdog.is_stuck(&self.positions, &highs, Instant::now()) { Err(End::Restart) } else { Ok(()) }
     }
 
     /// First and next offsets as the brokers said, into the status.
@@ -429,8 +468,16 @@ impl Reader {
             seen.position = *position;
             seen.low_watermark = lows.get(partition).copied().or(seen.low_watermark);
             seen.high_watermark = highs.get(partition).copied().or(seen.high_watermark);
-            seen.at_end = seen.high_watermark.is_some_and(|high| *position >= high);
+            // A partition that the topic does not have has nothing more.
+            seen.at_end = seen.high_watermark.is_some_and(|high| *position >= high) || !self.assigned.contains(partition);
         }
+    }
+
+    /// A partition is at its end, and nothing of it is on its way.
+    fn see_end(&self, partition: i32, position: i64) {
+        let mut status = self.shared.status.lock();
+        let seen = status.partitions.entry(partition).or_default();
+        (seen.position, seen.at_end) = (position, true);
     }
 
     fn see_cached(&self, client: &Client) {
@@ -467,13 +514,19 @@ impl Reader {
     }
 
     fn note(&mut self, connected: bool, text: String) {
-        self.trouble_at = Instant::now();
         let mut status = self.shared.status.lock();
         status.connected = connected;
-        if status.last_error.as_deref() != Some(&text) {
-            tracing::warn!(table = %self.shared.table, error = %text, "source in trouble");
-            status.last_error = Some(text);
+        if status.last_error.as_deref() == Some(&text) {
+            return;
         }
+        // Several brokers that are away take turns: one line in a while is enough.
+        if status.last_error.is_none() || self.warned_at.elapsed() >= WARN_INTERVAL {
+            self.warned_at = Instant::now();
+            tracing::warn!(table = %self.shared.table, error = %text, "source in trouble");
+        } else {
+            tracing::debug!(table = %self.shared.table, error = %text, "source in trouble");
+        }
+        status.last_error = Some(text);
     }
 
     /// The brokers answer: what was wrong is over.
@@ -487,7 +540,7 @@ impl Reader {
 
     fn recreated(&self, detail: String) -> End {
         let topic = &self.shared.options.topic;
-        let error = Error::new(Code::Conflict, format!("topic \"{topic}\" is another one than before"))
+        let error = Error::new(Code::WrongObject, format!("topic \"{topic}\" is another one than before"))
             .detail(format!("It was deleted and made anew, or cut off: {detail}."))
             .hint("Use ALTER STREAMING TABLE .. SEEK TO EARLIEST to read it from its start.");
         self.failed(FailureKind::TopicRecreated, error)
@@ -525,9 +578,4 @@ impl Reader {
 
 fn position(partition: i32, next_offset: i64) -> Position {
     Position { partition, next_offset, event_time_max_us: None }
-}
-
-/// What is wrong with the configuration of a client, without values.
-fn client_error(text: &str) -> &str {
-    text.strip_prefix("Client creation error: ").unwrap_or(text)
 }

@@ -74,17 +74,19 @@ pub fn create_inferred<'a>(call: &'a Call<'a>, create: &'a CreateStream) -> BoxF
 }
 
 /// Name and type of the columns that the records of a topic have.
-async fn infer(
-    engine: &Engine,
-    key: &ObjectKey,
+fn infer<'a>(
+    engine: &'a Engine,
+    key: &'a ObjectKey,
     options: Vec<(String, String)>,
-    source: &StreamDef,
+    source: &'a StreamDef,
     n_records: u64,
-) -> Result<Vec<(String, String)>> {
-    let options = streams::check_source(engine, &key.to_string(), options, source)?;
-    let n_records = usize::try_from(n_records).unwrap_or(usize::MAX);
-    let looked = tokio::task::spawn_blocking(move || kafka::infer(&options, n_records)).await;
-    looked.map_err(|error| Error::internal(format!("columns of a topic: {error}")))?
+) -> BoxFuture<'a, Result<Vec<(String, String)>>> {
+    Box::pin(async move {
+        let options = streams::check_source(engine, &key.to_string(), options, source)?;
+        let n_records = usize::try_from(n_records).unwrap_or(usize::MAX);
+        let looked = tokio::task::spawn_blocking(move || kafka::infer(&options, n_records)).await;
+        looked.map_err(|error| Error::internal(format!("columns of a topic: {error}")))?
+    })
 }
 
 /// The definition of the new table, and its declared columns.
@@ -124,6 +126,7 @@ fn definition(call: &Call<'_>, snapshot: &Snapshot, create: &CreateStream, key: 
         watermark,
         paused: false,
         seek: None,
+        restarts: 0,
     });
     Ok((new, declared))
 }
@@ -166,15 +169,9 @@ fn options(snapshot: &Snapshot, key: &ObjectKey, options: &[SqlOption]) -> Resul
     Ok(sorted)
 }
 
-/// Whether the value of an option must not be seen: passwords and keys, and URLs with a password in them.
+/// Whether the value of an option must not be seen, as the connector says; the name of a secret may be.
 pub fn is_secret(option: &SqlOption) -> bool {
-    const WORDS: &[&str] = &["password", "passphrase", "secret", "key.pem", "jaas", "oauthbearer.config", "access_key", "credential"];
-    let Some(value) = option.value.as_text() else { return false };
-    let key = option.key.to_lowercase();
-    let authority = value.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
-    kafka::is_secret_key(&key)
-        || WORDS.iter().any(|word| key.contains(word))
-        || authority.split_once('@').is_some_and(|(user, _)| user.contains(':'))
+    option.value.as_text().is_some_and(|value| kafka::is_secret_option(&option.key, &value))
 }
 
 /// Looks at options and columns as the source will.
@@ -212,16 +209,14 @@ fn create_stored<'a>(call: &'a Call<'a>, mut new: Table, schema: SchemaRef, crea
     Box::pin(async move {
         let engine = Arc::clone(call.session.engine());
         let snapshot = engine.catalog().snapshot();
-        let place = places::choose(&engine, &snapshot, &mut new, create.table.location.as_deref()).await?;
+        let (place, _reserved) = places::choose(&engine, &snapshot, &mut new, create.table.location.as_deref()).await?;
         let partition_columns = new.partition_columns.iter().map(|column| column.name.clone()).collect();
         let name = providers::full_name(&new);
         let layout = if new.format == "PARQUET" { Layout::Parquet } else { Layout::Delta };
         let empty = NewTable { partition_columns, properties: new.properties.clone(), layout, ..NewTable::streaming(schema) };
-        let stored = engine.managed().create(&new.id, &name, &place, empty).await;
-        let result = match stored {
-            Ok(_) => table::put(call, new.clone(), create.table.or_replace, create.table.if_not_exists).await,
-            Err(error) => Err(error),
-        };
+        // When this fails, the place may be another server's: nothing there is touched.
+        engine.managed().create(&new.id, &name, &place, empty).await?;
+        let result = table::put(call, new.clone(), create.table.or_replace, create.table.if_not_exists).await;
         // Refused, or somebody else was quicker: nothing of it stays.
         let is_there = engine.catalog().snapshot().table_by_id(&new.id).is_some();
         if !is_there {
@@ -259,7 +254,18 @@ pub fn alter<'a>(call: &'a Call<'a>, name: &'a ObjectName, action: &'a AlterStre
         let old = streaming_table(call, name)?;
         match action {
             AlterStream::Pause => change(call, &old, |stream| stream.paused = true).await,
-            AlterStream::Resume => change(call, &old, |stream| stream.paused = false).await,
+            AlterStream::Resume => {
+                // A job that works goes on; one that failed, or waits for its next try, is started again.
+                let status = call.session.engine().streams_board().get(&old.id);
+                let is_well = status.is_some_and(|status| status.lock().state.is_well());
+                change(call, &old, move |stream| {
+                    if stream.paused || !is_well {
+                        stream.restarts = stream.restarts.wrapping_add(1);
+                    }
+                    stream.paused = false;
+                })
+                .await
+            }
             AlterStream::Seek(target) => {
                 let to = seek_to(target, call.session.settings().timezone())?;
                 change(call, &old, move |stream| {
@@ -274,15 +280,17 @@ pub fn alter<'a>(call: &'a Call<'a>, name: &'a ObjectName, action: &'a AlterStre
 }
 
 /// Changes what is wanted of a stream, in the catalog as it is at that moment.
-async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut StreamDef) + Send + Sync) -> Result<()> {
-    table::change(call, table, move |current| match &mut current.stream {
-        Some(stream) => {
-            edit(stream);
-            Ok(())
-        }
-        None => Err(not_streaming(current, "Use ALTER TABLE.")),
+fn change<'a>(call: &'a Call<'a>, table: &'a Table, edit: impl Fn(&mut StreamDef) + Send + Sync + 'a) -> BoxFuture<'a, Result<()>> {
+    Box::pin(async move {
+        table::change(call, table, move |current| match &mut current.stream {
+            Some(stream) => {
+                edit(stream);
+                Ok(())
+            }
+            None => Err(not_streaming(current, "Use ALTER TABLE.")),
+        })
+        .await
     })
-    .await
 }
 
 fn seek_to(target: &SeekTarget, timezone: &str) -> Result<SeekTo> {

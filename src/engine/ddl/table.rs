@@ -375,7 +375,7 @@ async fn create_managed(
     wanted: Wanted,
 ) -> Result<i64> {
     let engine = Arc::clone(call.session.engine());
-    let place = places::choose(&engine, planning.snapshot(), &mut table, wanted.location.as_deref()).await?;
+    let (place, _reserved) = places::choose(&engine, planning.snapshot(), &mut table, wanted.location.as_deref()).await?;
     let partitions: Vec<String> = table.partition_columns.iter().map(|column| column.name.clone()).collect();
     let name = providers::full_name(&table);
     let new = NewTable { partition_columns: partitions, properties: table.properties.clone(), ..NewTable::of(Arc::clone(&schema)) };

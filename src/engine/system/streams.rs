@@ -90,6 +90,7 @@ pub fn stream_rows(planning: &Planning, _user: &User) -> Result<RecordBatch> {
         ("hot_rows", columns.amount(|numbers| numbers.hot_rows)),
         ("hot_bytes", columns.amount(|numbers| numbers.hot_bytes)),
         ("commit_age_seconds", columns.number(StreamNumbers::commit_age_seconds)),
+        ("commit_seconds", columns.number(|numbers| numbers.commit_seconds)),
         ("epoch", columns.count(|numbers| Some(numbers.epoch))),
         ("dead_letters", columns.amount(|numbers| numbers.dead_letters)),
         ("tombstones", columns.amount(|numbers| numbers.tombstones)),

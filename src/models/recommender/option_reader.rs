@@ -99,7 +99,7 @@ impl Values<'_> {
             let what = format!("model \"{}\" searches for options and holds no rows out", reader.model());
             return Err(Error::new(Code::InvalidParameter, what)
                 .detail("data_split_method is 'no_split'.")
-                .hint("Use 'random', 'seq' or 'custom': trials are scored on rows that they are not trained on."));
+                .hint("Use 'random', 'random_per_user', 'seq' or 'custom': trials are scored on rows that they are not trained on."));
         }
         let ranking = match reader.choice("ranking", &["rating", "implicit"])? {
             Some("implicit") => Ranking::Implicit,
@@ -257,7 +257,7 @@ impl Values<'_> {
         let model = reader.model();
         let fraction = reader.number("data_split_eval_fraction", 0.0, 1.0)?;
         let column = reader.column("data_split_col")?;
-        let method = reader.choice("data_split_method", &["random", "no_split", "auto_split", "seq", "custom"])?;
+        let method = reader.choice("data_split_method", &["random", "random_per_user", "no_split", "auto_split", "seq", "custom"])?;
         let n_folds = reader.integer("k_folds", 2..=100)?;
         let needs = |option: &str, needed: &str| {
             let what = format!("option \"{option}\" of model \"{model}\" needs {needed}");
@@ -286,6 +286,7 @@ impl Values<'_> {
         };
         Ok(match (method, n_folds) {
             (_, Some(n_folds)) => DataSplit::Folds { n_folds: n_folds as usize },
+            (Some("random_per_user"), _) => DataSplit::RandomPerUser { eval_fraction },
             (Some("no_split"), _) => DataSplit::NoSplit,
             (Some("auto_split"), _) if fraction.is_none() => DataSplit::Auto,
             (Some("seq"), _) => DataSplit::Sequential { column: column("a column of times or numbers")?, eval_fraction },

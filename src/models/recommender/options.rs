@@ -102,6 +102,10 @@ pub enum DataSplit {
     Random {
         eval_fraction: f64,
     },
+    /// The share of each user's ratings; one of them at least is left to train on.
+    RandomPerUser {
+        eval_fraction: f64,
+    },
     /// BigQuery's: nothing of fewer than 500 rows, else a fifth, at most 10,000 rows.
     Auto,
     /// The newest rows by a column of times or numbers.
@@ -283,6 +287,10 @@ impl RecommenderOptions {
         match &self.data_split {
             DataSplit::Random { eval_fraction } => {
                 put("data_split_method", "random".into());
+                put("data_split_eval_fraction", eval_fraction.to_string());
+            }
+            DataSplit::RandomPerUser { eval_fraction } => {
+                put("data_split_method", "random_per_user".into());
                 put("data_split_eval_fraction", eval_fraction.to_string());
             }
             DataSplit::Auto => put("data_split_method", "auto_split".into()),

@@ -58,6 +58,13 @@ fn bad_options_are_refused_by_name() {
         (vec![("seed", text("x"))], InvalidParameter, "option \"seed\" of model \"m\" is x"),
         (vec![("user_col", text(" "))], InvalidParameter, "the name of a column"),
         (vec![("coldStartStrategy", text("drp"))], InvalidParameter, "Did you mean \"drop\"?"),
+        (vec![("data_split_method", text("random_by_user"))], InvalidParameter, "Did you mean \"random_per_user\"?"),
+        (
+            vec![("data_split_method", text("random_per_user")), ("k_folds", number("5"))],
+            InvalidParameter,
+            "\"k_folds\" of model \"m\" needs",
+        ),
+        (vec![("data_split_method", text("random_per_user")), ("data_split_col", text("t"))], InvalidParameter, "'seq' or 'custom'"),
         (vec![("data_split_eval_fraction", number("1.0"))], InvalidParameter, "both excluded"),
         (vec![("data_split_eval_fraction", number("0"))], InvalidParameter, "no_split"),
         (vec![("online_update", ModelOption::Bool(true))], NotSupported, "option \"online_update\" of model \"m\" is not supported yet"),
@@ -140,6 +147,17 @@ fn defaults_are_sparks_and_spellings_are_one() {
         ("seed", number("-7")),
     ]);
     assert_eq!(spark.unwrap(), bigquery.unwrap());
+}
+
+#[test]
+fn a_split_of_each_user_has_a_fraction() {
+    let method = || ("data_split_method", text("Random_Per_User"));
+    assert_eq!(parse(&[method()]).unwrap().data_split, DataSplit::RandomPerUser { eval_fraction: 0.2 });
+    let options = parse(&[method(), ("data_split_eval_fraction", number("0.3"))]).unwrap();
+    assert_eq!(options.data_split, DataSplit::RandomPerUser { eval_fraction: 0.3 });
+    let parameters = options.parameters();
+    assert_eq!((parameters["data_split_method"].as_str(), parameters["data_split_eval_fraction"].as_str()), ("random_per_user", "0.3"));
+    assert_eq!(parameters["refit"], "true");
 }
 
 #[test]

@@ -265,6 +265,42 @@ async fn the_split_column_decides_what_is_held_out() {
 }
 
 #[tokio::test]
+async fn each_user_gives_his_share_and_keeps_a_row_whatever_the_order_and_the_threads() {
+    // 16 rows of each of 30 users, and one user with a single row.
+    let rows = tastes().into_iter().chain([(30, 0, 5.0)]).collect::<Vec<_>>();
+    let whole = batch(
+        Arc::new(rows.iter().map(|row| Some(row.0)).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| Some(row.1)).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Float64Array>()),
+    );
+    let reversed: Vec<RecordBatch> = (0..whole.num_rows()).rev().map(|row| whole.slice(row, 1)).collect();
+    let per_user = [("data_split_method", "random_per_user"), ("relevant_rating", "1"), ("refit", "false")];
+    let first = train_on(spec(&with(&per_user)), vec![whole.clone()]).await.unwrap();
+    let second = train_on(TrainSpec { threads: Some(3.try_into().unwrap()), ..spec(&with(&per_user)) }, reversed).await.unwrap();
+    assert_eq!(first.metrics, second.metrics);
+    assert_eq!(recommender(&first.model).factors(), recommender(&second.model).factors());
+    // The nearest to a fifth of 16 is 3; the single row is trained on, so all users are known without a fit on all rows.
+    assert_eq!((first.metrics["rows_eval"], first.metrics["rows_train"]), (90.0, 391.0));
+    assert_eq!((first.metrics["users_eval"], first.metrics["n_users"]), (30.0, 31.0));
+    let other = train_on(spec(&with(&[&per_user[..], &[("seed", "7")]].concat())), vec![whole.clone()]).await.unwrap();
+    assert_ne!(first.metrics["rmse"], other.metrics["rmse"]);
+    // The half of 16 rows.
+    let half = train_on(spec(&with(&[per_user[0], ("data_split_eval_fraction", "0.5")])), vec![whole.clone()]).await.unwrap();
+    assert_eq!((half.metrics["rows_eval"], half.parameters["data_split_method"].as_str()), (240.0, "random_per_user"));
+
+    // A search splits the rest again in the same way: the nearest to a fifth of 13 is 3.
+    let candidates = ModelOption::Call("HPARAM_CANDIDATES".into(), ["1", "4"].map(|rank| ModelOption::Number(rank.into())).into());
+    let search = [("rank", candidates), ("data_split_method", ModelOption::Text("random_per_user".into()))];
+    let searched = train_on(spec_of(&search), vec![whole.clone()]).await.unwrap();
+    assert!(searched.report.trials.iter().all(|trial| trial.metrics["rows_eval"] == 90.0), "{:?}", searched.report.trials);
+
+    let single = whole.slice(whole.num_rows() - 1, 1);
+    let error = train_on(spec(&per_user), vec![single]).await.unwrap_err();
+    assert_eq!(error.code, Code::InvalidValue, "{error}");
+    assert!(error.to_string().contains("no user of the training query of model \"m\" has enough rows to hold some out"), "{error}");
+}
+
+#[tokio::test]
 async fn trials_are_scored_on_other_rows_than_the_model() {
     let candidates = |values: &[&str]| {
         ModelOption::Call("HPARAM_CANDIDATES".into(), values.iter().map(|value| ModelOption::Number((*value).into())).collect())

@@ -26,25 +26,29 @@ pub(super) struct Parts {
 /// made here: of them one is asked for with a fraction.
 pub(super) fn hold_out(method: &DataSplit, ratings: &Csr, marks: Marks, seed: u64) -> Result<Option<Parts>, RunError> {
     let n = ratings.n_ratings();
-    let random = |fraction: f64| split::random(ratings, fraction, seed).map(|split| Some(Parts { split, times: None }));
+    let untimed = |split: Split| Parts { split, times: None };
+    let random = |fraction: f64| split::random(ratings, fraction, seed).map(|split| Some(untimed(split)));
     Ok(match (method, marks) {
         (DataSplit::NoSplit, _) => None,
         (DataSplit::Auto, _) if n < AUTO_ROWS_MIN => None,
         (DataSplit::Auto, _) => random((AUTO_EVAL_ROWS_MAX / n as f64).min(EVAL_FRACTION))?,
         (DataSplit::Sequential { eval_fraction, .. }, Marks::Times(times)) => Some(by_time(ratings, &times, *eval_fraction)?),
-        (DataSplit::Custom { .. }, Marks::HeldOut(marks)) => Some(Parts { split: split::custom(ratings, &marks)?, times: None }),
+        (DataSplit::Custom { .. }, Marks::HeldOut(marks)) => Some(untimed(split::custom(ratings, &marks)?)),
         (DataSplit::Random { eval_fraction }, _) => random(*eval_fraction)?,
+        (DataSplit::RandomPerUser { eval_fraction }, _) => Some(untimed(split::random_per_user(ratings, *eval_fraction, seed)?)),
         (DataSplit::Folds { .. } | DataSplit::Sequential { .. } | DataSplit::Custom { .. }, _) => random(EVAL_FRACTION)?,
     })
 }
 
-/// Splits of the ratings that a search is trained on: by time if the first split was, else at random; or folds.
+/// Splits of the ratings that a search is trained on: by time or of each user if the first split was, else at random; or
+/// folds.
 pub(super) fn for_search(method: &DataSplit, parts: &Parts, seed: u64) -> Result<Vec<Split>, RunError> {
     let train = &parts.split.train;
     Ok(match (method, &parts.times) {
         (DataSplit::Folds { n_folds }, _) => split::k_folds(train, *n_folds, seed ^ INNER)?.collect(),
         (DataSplit::Sequential { eval_fraction, .. }, Some(times)) => vec![by_time(train, times, *eval_fraction)?.split],
         (DataSplit::Random { eval_fraction }, _) => vec![split::random(train, *eval_fraction, seed ^ INNER)?],
+        (DataSplit::RandomPerUser { eval_fraction }, _) => vec![split::random_per_user(train, *eval_fraction, seed ^ INNER)?],
         _ => vec![split::random(train, EVAL_FRACTION, seed ^ INNER)?],
     })
 }

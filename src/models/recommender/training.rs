@@ -154,6 +154,9 @@ impl Run {
         if parts.split.train.n_ratings() == 0 {
             return Err(self.too_few(ratings.n_ratings()).into());
         }
+        if let (DataSplit::RandomPerUser { eval_fraction }, 0) = (&self.options.data_split, parts.split.eval.n_ratings()) {
+            return Err(self.too_few_per_user(ratings.n_ratings(), users.len(), *eval_fraction).into());
+        }
         let (options, trials) = match &self.options.search {
             Some(search) => self.search(search, &for_search(&self.options.data_split, &parts, self.options.fit.seed)?)?,
             None => (options, Vec::new()),
@@ -263,6 +266,14 @@ impl Run {
         Error::new(Code::InvalidValue, format!("the training query of model \"{name}\" returned too few rows to hold some out"))
             .detail(format!("It returned {n_rows}, and all of them were held out."))
             .hint("Add data_split_method='no_split'.")
+    }
+
+    /// Not the chance of one draw, as a split over all rows that holds nothing out: no seed would hold a row out.
+    fn too_few_per_user(&self, n_rows: usize, n_users: usize, eval_fraction: f64) -> Error {
+        let name = &self.spec.name;
+        Error::new(Code::InvalidValue, format!("no user of the training query of model \"{name}\" has enough rows to hold some out"))
+            .detail(format!("It returned {n_rows} rows of {n_users} users, and data_split_eval_fraction is {eval_fraction}."))
+            .hint("Use data_split_method='random' or 'no_split', or a larger data_split_eval_fraction.")
     }
 
     /// The factors of the version before, in the places of the ids of now; `None` when they do not fit, or nobody asked.

@@ -1,9 +1,9 @@
 //! Checkpoints of the log: written in the background, proved by reading them, and only then trusted.
 
 use super::log::TableLog;
-use super::schema::Definition;
-use super::transactions;
+use super::schema::{Definition, Layout, REMOVED_RETENTION};
 use super::version::Version;
+use super::{json_checkpoint, transactions};
 use crate::error::{Error, Result};
 use crate::telemetry::failpoint;
 use object_store::ObjectStoreExt;
@@ -35,7 +35,32 @@ pub async fn write(log: TableLog, expected: Version) {
 }
 
 async fn try_write(log: &TableLog, expected: &Version) -> Result<usize> {
-    let version = expected.number;
+    let (version, now_ms) = (expected.number, chrono::Utc::now().timestamp_millis());
+    let written = match expected.definition.layout {
+        Layout::Delta => {
+            create(log, version).await?;
+            Path::from("_delta_log").join(format!("{version:020}.checkpoint.parquet"))
+        }
+        Layout::Parquet => json_checkpoint::write(log, version, now_ms - millis(REMOVED_RETENTION)).await?,
+    };
+    failpoint::reach("checkpoint.written");
+    prove(log, expected, &written).await?;
+    failpoint::reach("clean.before");
+    // Entries younger than this stay, for readers that are about to read them.
+    let cleaned = log.clean(version, now_ms.saturating_sub(millis(expected.definition.log_retention))).await?;
+    if expected.definition.layout == Layout::Parquet {
+        json_checkpoint::clean(log).await?;
+    }
+    failpoint::reach("clean.after");
+    Ok(cleaned)
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A checkpoint as the crate writes it.
+async fn create(log: &TableLog, version: u64) -> Result<()> {
     // The kernel works synchronously: on a thread that may block.
     let blocking = {
         let log = log.clone();
@@ -47,20 +72,23 @@ async fn try_write(log: &TableLog, expected: &Version) -> Result<usize> {
             })
         })
     };
-    blocking.await.map_err(|error| Error::internal(format!("checkpoint: {error}")))??;
-    failpoint::reach("checkpoint.written");
-    prove(log, expected).await?;
-    failpoint::reach("clean.before");
-    // Entries younger than this stay, for readers that are about to read them.
-    let retention_ms = i64::try_from(expected.definition.log_retention.as_millis()).unwrap_or(i64::MAX);
-    let cleaned = log.clean(version, chrono::Utc::now().timestamp_millis().saturating_sub(retention_ms)).await?;
-    failpoint::reach("clean.after");
-    Ok(cleaned)
+    blocking.await.map_err(|error| Error::internal(format!("checkpoint: {error}")))?
 }
 
 /// Reopens the table at the version, which now starts from the checkpoint, and compares it with memory. A checkpoint
 /// that does not tell the truth is removed: the entries of the log are all still there.
-async fn prove(log: &TableLog, expected: &Version) -> Result<()> {
+async fn prove(log: &TableLog, expected: &Version, written: &Path) -> Result<()> {
+    let Err(error) = compare(log, expected).await else { return Ok(()) };
+    for path in [&Path::from("_delta_log/_last_checkpoint"), written] {
+        match log.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(log.unreadable(&error)),
+        }
+    }
+    Err(error)
+}
+
+async fn compare(log: &TableLog, expected: &Version) -> Result<()> {
     let version = expected.number;
     let table = log.table(Some(version)).await?;
     let state = table.snapshot().map_err(|error| log.unreadable(&error))?;
@@ -69,10 +97,6 @@ async fn prove(log: &TableLog, expected: &Version) -> Result<()> {
     let txns = transactions::load(log, version).await?;
     if found == files && txns == expected.txns {
         return Ok(());
-    }
-    let log_directory = Path::from("_delta_log");
-    for name in ["_last_checkpoint".to_owned(), format!("{version:020}.checkpoint.parquet")] {
-        log.store.delete(&log_directory.clone().join(name)).await.map_err(|error| log.unreadable(&error))?;
     }
     let (n_found, n_files, n_txns) = (found.len(), files.len(), expected.txns.iter().count());
     Err(Error::internal(format!(

@@ -131,7 +131,11 @@ impl ManagedTable {
     }
 
     async fn compact_now(self: &Arc<Self>, pool: &Arc<dyn MemoryPool>, when: When) -> Result<OptimizeReport> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|error| Error::internal(error.to_string()))?;
+        let turn = tokio::select! {
+            turn = Arc::clone(&self.turns).acquire_owned() => turn.map_err(|error| Error::internal(error.to_string()))?,
+            // Whoever closes the table waits for this, and shall not wait for the work of other tables.
+            () = self.closing.cancelled() => return Err(super::closed(self.name())),
+        };
         let mut report = OptimizeReport::default();
         self.commit_pending().await?;
         self.remove_unwanted(Vec::new()).await?;
@@ -183,15 +187,19 @@ impl ManagedTable {
             n_bytes_before: report.n_bytes_before + merged.inputs.iter().map(|file| file.size_bytes).sum::<u64>(),
             n_bytes_after: report.n_bytes_after + merged.outputs.iter().map(|file| file.size_bytes).sum::<u64>(),
         };
-        self.commit_merged(merged, unfinished).await?;
+        // From here on the entry may name them.
+        drop(unfinished.hand_over());
+        self.commit_merged(merged, false).await?;
         failpoint::reach("compaction.after");
         *report = counts;
         Ok(())
     }
 
     /// A visible file must not be made a second time while the commit of the first is in doubt: it is kept to ask again.
-    async fn commit_merged(&self, merged: Merged, unfinished: UnfinishedFiles) -> Result<()> {
-        let paths = unfinished.hand_over();
+    ///
+    /// `was_in_doubt`: this is that question. Then only the committer's own refusal says that the files are in no
+    /// version; another server that took the table over may have found them in the log, and sweeps them if it did not.
+    async fn commit_merged(&self, merged: Merged, was_in_doubt: bool) -> Result<()> {
         let commit = Commit {
             operation: "OPTIMIZE",
             definition: Arc::clone(&merged.definition),
@@ -203,10 +211,15 @@ impl ManagedTable {
         match self.send(commit).await {
             Ok(_) => Ok(()),
             Err(error) => {
-                if matches!(error.code, Code::Unavailable | Code::Internal) {
+                let is_in_doubt = match error.code {
+                    Code::Unavailable | Code::Internal => true,
+                    Code::Conflict => was_in_doubt && !self.may_go_on(),
+                    _ => was_in_doubt,
+                };
+                if is_in_doubt {
                     *self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(merged);
                 } else {
-                    self.remove_unwanted(paths).await?;
+                    self.remove_unwanted(merged.outputs.iter().map(|file| file.path.clone()).collect()).await?;
                 }
                 Err(error)
             }
@@ -231,9 +244,8 @@ impl ManagedTable {
     async fn commit_pending(&self) -> Result<()> {
         let pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let Some(merged) = pending else { return Ok(()) };
-        let unfinished = self.unfinished(merged.outputs.iter().map(|file| file.path.clone()).collect());
-        match self.commit_merged(merged, unfinished).await {
-            Err(error) if error.code == Code::Conflict => Ok(()),
+        match self.commit_merged(merged, true).await {
+            Err(error) if error.code == Code::Conflict && self.may_go_on() => Ok(()),
             result => result,
         }
     }

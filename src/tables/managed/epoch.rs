@@ -119,6 +119,12 @@ impl ManagedTable {
         })
     }
 
+    /// Whether the log has a version after the newest one known here: another writer's, or one of ours that is on its
+    /// way. The next commit finds out which.
+    pub fn has_unknown_version(&self) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move { Ok(self.log().entry_tag(self.version() + 1).await?.is_some()) })
+    }
+
     /// Moves positions without rows (a SEEK, the first positions of a table). May be repeated after `Unavailable`.
     pub fn commit_txns<'a>(&'a self, txns: Vec<(String, i64)>) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {

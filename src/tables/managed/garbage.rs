@@ -3,7 +3,7 @@
 //! A removed file goes when it is old enough for readers outside of this server and no pinned version of this server
 //! has it still.
 
-use super::live_files::LiveFile;
+use super::live_files::{LiveFile, LiveFilesEditor};
 use super::schema::Layout;
 use super::sweep;
 use super::version::Version;
@@ -56,6 +56,11 @@ impl Garbage {
     pub fn removed(&mut self, file: &LiveFile, removed_at: u64) {
         let removed_ms = chrono::Utc::now().timestamp_millis();
         self.tombstones.push(Tombstone { path: file.path.clone(), size_bytes: file.size_bytes, removed_ms, removed_at });
+    }
+
+    /// Forgets the files that the table has again.
+    pub fn restored(&mut self, live: &LiveFilesEditor) {
+        self.tombstones.retain(|tombstone| !live.contains(&tombstone.path));
     }
 
     /// The removed files that may go: removed before `retain` ago and in no version that is held. A file that listings

@@ -10,14 +10,15 @@
 //! | `transactions` | positions and generations in the log |
 //! | `version`, `commit` | what a commit makes, what it is asked for |
 //! | `committer` | the one writer: fence, commit, read back |
-//! | `checkpoint`, `sweep` | background work behind commits and before them |
+//! | `checkpoint`, `json_checkpoint`, `sweep` | background work behind commits and before them |
 //! | `snapshot` | a version as a table provider |
 //! | `external` | Delta tables of other programs, read only |
 //! | `write`, `files` | INSERT: rows to files to a commit |
 //! | `epoch` | a stream's commit: rows and positions |
 //! | `compact` | OPTIMIZE: small files become large ones |
 //! | `places` | DELETE, UPDATE: the files of rows that change are written again |
-//! | `rewrite` | TRUNCATE, retention: files are replaced or removed |
+//! | `removal` | TRUNCATE, retention: files are removed |
+//! | `reservation` | places of tables that are being made |
 //! | `garbage` | removed files, until nobody reads them |
 
 mod checkpoint;
@@ -28,11 +29,13 @@ mod epoch;
 mod external;
 mod files;
 mod garbage;
+mod json_checkpoint;
 mod live_files;
 mod log;
 mod partition;
 mod places;
-mod rewrite;
+mod removal;
+mod reservation;
 mod schema;
 mod snapshot;
 mod stats;
@@ -47,16 +50,17 @@ pub use compact::OptimizeReport;
 pub use epoch::{EpochFiles, EpochWriter};
 pub use external::{DeltaTables, DeltaVersion};
 pub use garbage::{GRACE, VacuumReport};
-pub use places::ROW_COLUMN;
-pub use rewrite::{FILE_COLUMN, FileSet};
+pub use places::{FILE_COLUMN, ROW_COLUMN};
+pub use reservation::Reserved;
 pub use schema::{Layout, NewTable, storable_schema};
 pub use version::Pin;
 
 use self::commit::Commit;
-use self::committer::{Command, Committer, Fenced, Vacuum, closed};
+use self::committer::{Command, Committer, Fenced, Opened, Vacuum, closed};
 use self::compact::Merged;
 use self::files::UnfinishedFiles;
 use self::log::TableLog;
+use self::reservation::Reservations;
 use self::schema::Definition;
 use self::snapshot::Snapshot;
 use self::version::{Published, Version};
@@ -94,6 +98,7 @@ pub struct ManagedTables {
     store_url: ObjectStoreUrl,
     /// Who has a turn may merge files: one table at a time.
     turns: Arc<Semaphore>,
+    reservations: Reservations,
     /// A cell is filled by the first call; others wait for it.
     tables: Mutex<OpenTables>,
 }
@@ -106,7 +111,13 @@ impl ManagedTables {
 
     /// Over any store that has absolute paths of the machine.
     fn with_store(store: Arc<dyn ObjectStore>, store_url: ObjectStoreUrl) -> Arc<Self> {
-        Arc::new(Self { store, store_url, turns: Arc::new(Semaphore::new(COMPACTIONS_MAX)), tables: Mutex::default() })
+        let turns = Arc::new(Semaphore::new(COMPACTIONS_MAX));
+        Arc::new(Self { store, store_url, turns, reservations: Reservations::default(), tables: Mutex::default() })
+    }
+
+    /// Keeps a place for a table that is being made; `None` when one in it or around it is being made already.
+    pub fn reserve(&self, place: &Place) -> Option<Reserved> {
+        self.reservations.reserve(place)
     }
 
     /// Writes version 0 of the log in a new directory: protocol, metadata and the first fence. The table is opened.
@@ -174,14 +185,6 @@ impl ManagedTables {
     }
 
     /// Closes all tables, for the end of the server: waits for their commits and their background work.
-    pub async fn close_all(&self) {
-        let cells: Vec<_> = self.tables().drain().map(|(_, cell)| cell).collect();
-        for table in cells.iter().filter_map(|cell| cell.get()) {
-            table.close().await;
-        }
-    }
-
-    /// Ends every table's committer, after what it was given before.
     pub async fn shutdown(&self) {
         let ids: Vec<String> = self.tables().keys().cloned().collect();
         for id in ids {
@@ -244,7 +247,7 @@ pub struct ManagedTable {
 impl ManagedTable {
     fn start<'a>(log: TableLog, created_generation: Option<i64>, turns: &'a Arc<Semaphore>) -> BoxFuture<'a, Result<Arc<Self>>> {
         Box::pin(async move {
-            let (committer, published, fenced) = Committer::open(log.clone(), created_generation).await?;
+            let Opened { committer, published, fenced, unwanted } = Committer::open(log.clone(), created_generation).await?;
             let generation = committer.generation();
             let (commands, queue) = mpsc::channel(COMMANDS_MAX);
             let task = task::spawn(format!("committer {}", log.name), committer.run(queue));
@@ -258,7 +261,7 @@ impl ManagedTable {
                 turns: Arc::clone(turns),
                 compaction: Mutex::default(),
                 pending: Mutex::default(),
-                unwanted: Mutex::default(),
+                unwanted: Mutex::new(unwanted),
                 checked_at: AtomicU64::new(0),
                 closing: CancellationToken::new(),
             }))

@@ -13,7 +13,6 @@ use super::ManagedTable;
 use super::commit::{Commit, Replace};
 use super::files::{FilesWriter, Place};
 use super::live_files::LiveFile;
-use super::rewrite::FILE_COLUMN;
 use super::snapshot::Snapshot;
 use super::version::{Pin, Version};
 use super::write::conform;
@@ -33,6 +32,9 @@ use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+
+/// The column of [`ManagedTable::rows_with_places`] that numbers the files of a pin.
+pub const FILE_COLUMN: &str = "_weir_file";
 
 /// The column of [`ManagedTable::rows_with_places`] that numbers the rows of a file, behind [`FILE_COLUMN`].
 pub const ROW_COLUMN: &str = "_weir_row";

@@ -12,9 +12,11 @@ use std::time::Duration;
 const REFUSED_IN_NAMES: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
 /// Reader and writer features of the log that we implement.
-const READER_FEATURES: &[&str] = &["timestampNtz"];
-const WRITER_FEATURES: &[&str] = &["appendOnly", "invariants", "timestampNtz"];
+const READER_FEATURES: &[&str] = &["timestampNtz", "v2Checkpoint"];
+const WRITER_FEATURES: &[&str] = &["appendOnly", "invariants", "timestampNtz", "v2Checkpoint"];
 
+/// Removed files are remembered this long: at least the grace of our own collection of them (24 hours).
+pub const REMOVED_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// Log entries behind a checkpoint are kept this long, unless the table says otherwise.
 const LOG_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The same for streams, which commit all the time.
@@ -57,7 +59,7 @@ impl NewTable {
 }
 
 /// Reader features that other programs' tables may have: column mapping only where it is not used.
-const FOREIGN_FEATURES: &[&str] = &["timestampNtz", "columnMapping", "vacuumProtocolCheck"];
+const FOREIGN_FEATURES: &[&str] = &["timestampNtz", "columnMapping", "vacuumProtocolCheck", "v2Checkpoint"];
 
 /// The columns of a table and where they lie: in the files, or in the names of the partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,20 +234,23 @@ pub fn new_table(name: &str, table: NewTable) -> Result<(Protocol, Metadata)> {
     check_partition_columns(name, &definition, partition_columns)?;
     let logged: StructType = schema.as_ref().try_into_kernel().map_err(|error| Error::internal(error.to_string()))?;
     let has_timestamp_ntz = schema.fields().iter().any(|field| contains_timestamp_ntz(field.data_type()));
-    let protocol = if has_timestamp_ntz {
-        serde_json::json!({
-            "minReaderVersion": 3, "minWriterVersion": 7,
-            "readerFeatures": ["timestampNtz"], "writerFeatures": ["timestampNtz", "appendOnly", "invariants"],
-        })
-    } else {
+    let mut features = Vec::new();
+    features.extend(has_timestamp_ntz.then_some("timestampNtz"));
+    // Its checkpoints are JSON: see `json_checkpoint`.
+    features.extend((layout == Layout::Parquet).then_some("v2Checkpoint"));
+    let protocol = if features.is_empty() {
         serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 })
+    } else {
+        let writer_features: Vec<&str> = features.iter().copied().chain(["appendOnly", "invariants"]).collect();
+        serde_json::json!({
+            "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": writer_features,
+        })
     };
     let mut configuration: HashMap<String, String> = [
         // We clean the log ourselves, after a checkpoint that was proved to be readable.
         ("delta.enableExpiredLogCleanup", "false".to_owned()),
         ("delta.logRetentionDuration", format!("interval {} seconds", log_retention.as_secs())),
-        // At least the grace of our own collection of removed files (24 hours).
-        ("delta.deletedFileRetentionDuration", "interval 2 days".to_owned()),
+        ("delta.deletedFileRetentionDuration", format!("interval {} seconds", REMOVED_RETENTION.as_secs())),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))

@@ -2,8 +2,7 @@
 
 use super::live_files::LiveFile;
 use super::log::TableLog;
-use super::places::ROW_COLUMN;
-use super::rewrite::FILE_COLUMN;
+use super::places::{FILE_COLUMN, ROW_COLUMN};
 use super::stats::{FileStats, bounds_are_exact};
 use super::version::Version;
 use async_trait::async_trait;
@@ -38,36 +37,23 @@ pub struct Snapshot {
     version: Arc<Version>,
     /// Only these of its files.
     chosen: Option<Vec<Arc<LiveFile>>>,
-    /// The columns of the table, and perhaps the number of the file.
+    /// The columns of the table, and perhaps the places of the rows.
     schema: SchemaRef,
-    has_file_column: bool,
-    /// Behind the number of the file, the number of the row in it.
-    has_row_column: bool,
+    /// The numbers of the file and of the row in it.
+    has_places: bool,
 }
 
 impl Snapshot {
     pub fn new(log: TableLog, version: Arc<Version>) -> Self {
         let schema = Arc::clone(&version.definition.schema);
-        Self { log, version, chosen: None, schema, has_file_column: false, has_row_column: false }
-    }
-
-    /// The rows of some files.
-    pub fn of_files(log: TableLog, version: Arc<Version>, files: Vec<Arc<LiveFile>>) -> Self {
-        Self { chosen: Some(files), ..Self::new(log, version) }
-    }
-
-    /// The rows with the number of their file.
-    pub fn with_file_column(log: TableLog, version: Arc<Version>) -> Self {
-        let columns = version.definition.schema.fields().iter().cloned().chain([file_field()]);
-        let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
-        Self { schema, has_file_column: true, ..Self::new(log, version) }
+        Self { log, version, chosen: None, schema, has_places: false }
     }
 
     /// The rows, of all files or of some, with the numbers of their file and of the row in it.
     pub fn with_places(log: TableLog, version: Arc<Version>, chosen: Option<Vec<Arc<LiveFile>>>) -> Self {
         let columns = version.definition.schema.fields().iter().cloned().chain([file_field(), row_field()]);
         let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
-        Self { schema, chosen, has_file_column: true, has_row_column: true, ..Self::new(log, version) }
+        Self { schema, chosen, has_places: true, ..Self::new(log, version) }
     }
 
     fn files(&self) -> Vec<Arc<LiveFile>> {
@@ -125,7 +111,7 @@ impl Snapshot {
 
     /// The numbers of all files, when they are asked for.
     fn numbers(&self) -> HashMap<&Path, i64> {
-        if !self.has_file_column {
+        if !self.has_places {
             return HashMap::new();
         }
         self.version.files.iter().zip(0..).map(|(file, number)| (&file.path, number)).collect()
@@ -134,8 +120,8 @@ impl Snapshot {
     /// The schema of the scan: the columns in the files, then the partition columns.
     fn scan_schema(&self) -> TableSchema {
         let mut constants = self.version.definition.partition_fields();
-        constants.extend(self.has_file_column.then(file_field));
-        let computed: Vec<FieldRef> = self.has_row_column.then(row_field).into_iter().collect();
+        constants.extend(self.has_places.then(file_field));
+        let computed: Vec<FieldRef> = self.has_places.then(row_field).into_iter().collect();
         TableSchema::builder(Arc::clone(&self.version.definition.file_schema))
             .with_table_partition_cols(constants)
             .with_virtual_columns(computed)
@@ -185,7 +171,7 @@ impl Snapshot {
             }
             column
         });
-        let of_place = [self.has_file_column, self.has_row_column].into_iter().filter(|has| *has).map(|_| ColumnStatistics::new_unknown());
+        let of_place = std::iter::repeat_n(ColumnStatistics::new_unknown(), if self.has_places { 2 } else { 0 });
         Statistics {
             num_rows: n_rows.unwrap_or_default(),
             total_byte_size: Precision::Absent,
@@ -195,7 +181,7 @@ impl Snapshot {
 
     fn scan_file(&self, file: &LiveFile, number: i64, statistics: Arc<Statistics>) -> PartitionedFile {
         let mut constants = file.partition.clone();
-        constants.extend(self.has_file_column.then(|| ScalarValue::from(number)));
+        constants.extend(self.has_places.then(|| ScalarValue::from(number)));
         let mut scanned = PartitionedFile::new_from_meta(ObjectMeta {
             location: self.log.absolute(&file.path),
             last_modified: chrono::DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default(),

@@ -15,7 +15,8 @@ use parquet::schema::types::ColumnPath;
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// As Delta's default: statistics of the first columns only.
+/// As Delta's default: statistics of the first columns only; besides them of the columns that every stream has, by which
+/// old rows are found.
 const COLUMNS_MAX: usize = 32;
 
 /// Rows of a file and the bounds of its columns, in file order.
@@ -141,7 +142,7 @@ impl FileStats {
         let n_rows = u64::try_from(metadata.file_metadata().num_rows()).map_err(|error| internal(&error))?;
         let mut columns = Vec::with_capacity(schema.fields().len());
         for (index, field) in schema.fields().iter().enumerate() {
-            if index >= COLUMNS_MAX || field.data_type().is_nested() {
+            if (index >= COLUMNS_MAX && !counts_up(field)) || field.data_type().is_nested() {
                 columns.push(ColumnStats::default());
                 continue;
             }

@@ -37,22 +37,44 @@ fn generation_of(name: &str) -> Option<i64> {
     generation.parse().ok()
 }
 
+/// What a sweep leaves on disk.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Removed from the table not long ago.
+    pub removed: Vec<Tombstone>,
+    /// Files of no version that listings show and that could not be deleted.
+    pub unwanted: Vec<Path>,
+}
+
+/// True where writers of a table put files: in the directories of partitions. Below any other directory somebody else's
+/// table may lie.
+fn is_in_a_partition(path: &Path) -> bool {
+    let path = path.as_ref();
+    let below = path.strip_prefix(YOUNG_DIRECTORY).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
+    below.rsplit_once('/').is_none_or(|(directories, _)| directories.split('/').all(|name| name.contains('=')))
+}
+
 /// Rule 2: after the fence is durable, deletes what writers up to `generation` left behind. What was removed from the
-/// table not long ago stays, and is returned. Never fails: the next start tries again.
-pub async fn sweep(log: &TableLog, generation: i64, live: &LiveFiles, layout: Layout) -> Vec<Tombstone> {
-    match leftover_files(log, generation, live, layout).await {
-        Ok((paths, removed)) => {
-            if !paths.is_empty() {
-                tracing::info!(table = %log.name, n_files = paths.len(), "files of no version removed");
-                drop(delete(log, &paths).await);
+/// table not long ago stays. What cannot be done is left to the next start.
+///
+/// # Errors
+/// Where listings are the truth: nobody may publish rows before it is known which files show them already.
+pub fn sweep<'a>(log: &'a TableLog, generation: i64, live: &'a LiveFiles, layout: Layout) -> BoxFuture<'a, Result<Swept>> {
+    Box::pin(async move {
+        let (paths, removed) = match leftover_files(log, generation, live, layout).await {
+            Err(error) if layout == Layout::Delta => {
+                tracing::warn!(table = %log.name, error = %error, "sweep failed");
+                return Ok(Swept::default());
             }
-            removed
+            found => found?,
+        };
+        if !paths.is_empty() {
+            tracing::info!(table = %log.name, n_files = paths.len(), "files of no version removed");
         }
-        Err(error) => {
-            tracing::warn!(table = %log.name, error = %error, "sweep failed");
-            Vec::new()
-        }
-    }
+        let mut unwanted = delete(log, &paths).await;
+        unwanted.retain(|path| layout == Layout::Parquet && !is_young(path));
+        Ok(Swept { removed, unwanted })
+    })
 }
 
 /// Removes half-written files of writers that died: no listing shows them. Never fails: the next start tries again.
@@ -100,7 +122,7 @@ pub fn files_of<'a>(log: &'a TableLog, generation: i64, live: &'a LiveFiles) -> 
             .list(None)
             .try_filter_map(async |object| {
                 let old = object.location.filename().and_then(generation_of).is_some_and(|found| found <= generation);
-                Ok(old.then_some(object))
+                Ok((old && is_in_a_partition(&object.location)).then_some(object))
             })
             .try_collect()
             .await
@@ -138,7 +160,11 @@ mod tests {
             let path = Path::parse(file_path(17, "p=1/q=2", is_young)).unwrap();
             assert_eq!((path.filename().and_then(generation_of), super::is_young(&path)), (Some(17), is_young), "{path}");
             assert!(path.as_ref().contains("p=1/q=2/part-17-") && path.as_ref().ends_with(".parquet") != is_young, "{path}");
+            let of_others = Path::parse(file_path(17, "p=1/their_table", is_young)).unwrap();
+            assert!(is_in_a_partition(&path) && !is_in_a_partition(&of_others), "{path}, {of_others}");
         }
+        assert!(is_in_a_partition(&Path::from("part-1.parquet")) && is_in_a_partition(&Path::from("_weir/young/part-1.young")));
+        assert!(!is_in_a_partition(&Path::from("below/part-1.parquet")));
         for name in ["part-00000-67e55044-10b1-426f-9247-bb680e5fe0c8-c000.parquet", "part-x-1.parquet", "data.parquet", "part-1.parquet"] {
             assert_eq!(generation_of(name), None, "{name}");
         }

@@ -2,6 +2,7 @@
 //!
 //! The crate answers for one application id at a time, each time with a replay of the log.
 
+use super::json_checkpoint;
 use super::log::TableLog;
 use super::version::Txns;
 use crate::error::Result;
@@ -28,7 +29,15 @@ pub fn load<'a>(log: &'a TableLog, version: u64) -> BoxFuture<'a, Result<Txns>> 
         let objects: Vec<ObjectMeta> =
             log.store.list(Some(&Path::from("_delta_log"))).try_collect().await.map_err(|error| log.unreadable(&error))?;
         let mut txns = Txns::default();
-        let checkpoint = newest_checkpoint(objects.iter().map(|object| &object.location), version);
+        let mut checkpoint = newest_checkpoint(objects.iter().map(|object| &object.location), version);
+        if let Some((number, path)) = json_checkpoint::newest(&objects, version)
+            && checkpoint.as_ref().is_none_or(|checkpoint| checkpoint.version <= number)
+        {
+            let bytes = log.store.get(&path).await.map_err(|error| log.unreadable(&error))?;
+            let bytes = bytes.bytes().await.map_err(|error| log.unreadable(&error))?;
+            read_lines(&bytes, &mut txns);
+            checkpoint = Some(Checkpoint { version: number, parts: Vec::new() });
+        }
         for part in checkpoint.iter().flat_map(|checkpoint| &checkpoint.parts) {
             let bytes = log.store.get(part).await.map_err(|error| log.unreadable(&error))?;
             let bytes = bytes.bytes().await.map_err(|error| log.unreadable(&error))?;
@@ -36,11 +45,7 @@ pub fn load<'a>(log: &'a TableLog, version: u64) -> BoxFuture<'a, Result<Txns>> 
         }
         for entry in checkpoint.map_or(0, |checkpoint| checkpoint.version + 1)..=version {
             let Some(bytes) = log.read(entry).await? else { return Err(log.corrupted(&format!("version {entry} is missing"))) };
-            for line in bytes.split(|byte| *byte == b'\n') {
-                if let Some((app_id, version)) = txn_of(line) {
-                    txns.set(&app_id, version);
-                }
-            }
+            read_lines(&bytes, &mut txns);
         }
         Ok(txns)
     })
@@ -83,6 +88,12 @@ fn read_txns(batch: &RecordBatch, txns: &mut Txns) {
     let (Some(app_ids), Some(versions)) = (app_ids, versions) else { return };
     for row_idx in (0..rows.len()).filter(|&row_idx| rows.is_valid(row_idx) && app_ids.is_valid(row_idx)) {
         txns.set(app_ids.value(row_idx), versions.value(row_idx));
+    }
+}
+
+fn read_lines(bytes: &Bytes, txns: &mut Txns) {
+    for (app_id, version) in bytes.split(|byte| *byte == b'\n').filter_map(txn_of) {
+        txns.set(&app_id, version);
     }
 }
 

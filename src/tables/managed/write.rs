@@ -21,20 +21,13 @@ use futures::StreamExt;
 use std::fmt;
 use std::sync::Arc;
 
+/// What the log calls an INSERT.
+const OPERATION: &str = "WRITE";
+
 /// The plan of an INSERT: one row with the count of rows written, after the commit.
 pub fn insert_plan(table: &Arc<ManagedTable>, input: Arc<dyn ExecutionPlan>, mode: WriteMode) -> Result<Arc<dyn ExecutionPlan>> {
-    let replace = replaced(table.name(), &table.definition(), mode)?;
-    sink_plan(table, input, "WRITE", replace)
-}
-
-/// The plan of a statement whose rows go into new files, which replace others.
-pub fn sink_plan(
-    table: &Arc<ManagedTable>,
-    input: Arc<dyn ExecutionPlan>,
-    operation: &'static str,
-    replace: Replace,
-) -> Result<Arc<dyn ExecutionPlan>> {
     let definition = table.definition();
+    let replace = replaced(table.name(), &definition, mode)?;
     let (wanted, given) = (definition.schema.fields().len(), input.schema().fields().len());
     if wanted != given {
         return Err(Error::new(Code::InvalidStatement, format!("INSERT into table \"{}\" gives {given} columns", table.name()))
@@ -47,7 +40,7 @@ pub fn sink_plan(
         1 => input,
         _ => Arc::new(CoalescePartitionsExec::new(input)),
     };
-    let sink = InsertSink { table: Arc::clone(table), definition, operation, replace, schema };
+    let sink = InsertSink { table: Arc::clone(table), definition, replace, schema };
     Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
 }
 
@@ -80,7 +73,6 @@ fn replaced(name: &str, definition: &Definition, mode: WriteMode) -> Result<Repl
 struct InsertSink {
     table: Arc<ManagedTable>,
     definition: Arc<Definition>,
-    operation: &'static str,
     replace: Replace,
     /// The columns of the table, all of them nullable.
     schema: SchemaRef,
@@ -124,7 +116,7 @@ impl InsertSink {
             files.write(&columns).await?;
         }
         let (written, unfinished) = files.finish().await?;
-        let commit = Commit { replace: self.replace.clone(), ..Commit::append(self.operation, Arc::clone(&self.definition), written) };
+        let commit = Commit { replace: self.replace.clone(), ..Commit::append(OPERATION, Arc::clone(&self.definition), written) };
         self.table.commit(commit, unfinished).await?;
         self.table.compact_in_background(context.memory_pool());
         Ok(n_rows)

@@ -10,7 +10,6 @@ use crate::error::{Code, Error, Result};
 use crate::tables::managed::{ManagedTable, Pin};
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
@@ -28,7 +27,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 pub const MANIFEST_TXN: &str = "manifest";
 /// Small files above this are merged into one.
 const SMALL_FILES_MAX: usize = 32;
-/// A file below this is small.
+/// A file whose rows take less in memory is small. Not its length: bad payloads are often alike, and pack well.
 const SMALL_FILE_BYTES: u64 = 8 << 20;
 
 /// The columns of `dead_letters('t')`.
@@ -56,7 +55,11 @@ pub struct DeadLetterFile {
     /// Below the directory of the table.
     pub path: String,
     pub n_rows: u64,
+    /// Its length.
     pub n_bytes: u64,
+    /// What its rows take in memory.
+    #[serde(default)]
+    pub n_bytes_in_memory: u64,
     /// The newest commit that brought a row of it.
     pub epoch: i64,
 }
@@ -76,6 +79,9 @@ pub struct DeadLetterFiles {
 struct State {
     /// The number of the manifest, its files, the commit that names it; newest last. Old ones serve old pins.
     manifests: Vec<(i64, Arc<Vec<DeadLetterFile>>)>,
+    /// The newest number that a manifest was written with. A commit may name it, whatever became of that commit: it is
+    /// not written again.
+    given: i64,
 }
 
 /// Manifests that are remembered for queries that began before the newest one.
@@ -102,20 +108,25 @@ impl DeadLetterFiles {
     pub fn open<'a>(table: &'a ManagedTable) -> BoxFuture<'a, Result<Self>> {
         Box::pin(async move {
             let mut manifests = Vec::new();
-            if let Some(number) = table.pin().txn(&table.txn_id(MANIFEST_TXN)) {
-                let damaged = |error: &dyn std::fmt::Display| {
-                    Error::new(
-                        Code::DataCorrupted,
-                        format!("the list of dead letters of table \"{}\" is unreadable: {error}", table.name()),
-                    )
-                };
-                let found = table.store().get(&manifest_path(number)).await.map_err(|error| damaged(&error))?;
-                let bytes = found.bytes().await.map_err(|error| damaged(&error))?;
-                let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
-                manifests.push((number, Arc::new(manifest.files)));
+            let newest = newest_of(table);
+            if let Some(number) = newest {
+                manifests.push((number, Arc::new(load(table, number).await?)));
             }
             sweep(table, &manifests).await;
-            Ok(Self { state: Mutex::new(State { manifests }) })
+            Ok(Self { state: Mutex::new(State { manifests, given: newest.unwrap_or(0) }) })
+        })
+    }
+
+    /// Reads the manifest that the newest version names, when it is not known here: that of a commit whose outcome was
+    /// in doubt, and that is in the log after all.
+    pub fn refresh<'a>(&'a self, table: &'a ManagedTable) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let Some(number) = newest_of(table).filter(|number| *number > self.newest().0) else { return Ok(()) };
+            let files = Arc::new(load(table, number).await?);
+            let mut state = self.lock();
+            state.manifests.push((number, files));
+            state.given = state.given.max(number);
+            Ok(())
         })
     }
 
@@ -136,9 +147,8 @@ impl DeadLetterFiles {
     /// [`Prepared::txn`]; after it, call [`Self::committed`].
     pub fn prepare<'a>(&'a self, table: &'a ManagedTable, epoch: i64, batches: &'a [RecordBatch]) -> BoxFuture<'a, Result<Prepared>> {
         Box::pin(async move {
-            let (newest, files) = self.newest();
-            let number = next_number(newest, table.generation());
-            let (small, mut kept): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.n_bytes < SMALL_FILE_BYTES);
+            let (number, files) = self.next(table.generation());
+            let (small, mut kept): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.n_bytes_in_memory < SMALL_FILE_BYTES);
             let mut rows = Vec::new();
             let mut merged = Vec::new();
             if small.len() >= SMALL_FILES_MAX {
@@ -150,10 +160,15 @@ impl DeadLetterFiles {
                 kept.extend(small);
             }
             rows.extend_from_slice(batches);
-            let rows = concat_batches(&schema(), &rows).map_err(|error| Error::internal(format!("dead letters: {error}")))?;
             let path = format!("_weir/dead/{}.dead", uuid::Uuid::now_v7());
             let bytes = encode(&rows)?;
-            kept.push(DeadLetterFile { path: path.clone(), n_rows: rows.num_rows() as u64, n_bytes: bytes.len() as u64, epoch });
+            kept.push(DeadLetterFile {
+                path: path.clone(),
+                n_rows: rows.iter().map(|batch| batch.num_rows() as u64).sum(),
+                n_bytes: bytes.len() as u64,
+                n_bytes_in_memory: rows.iter().map(|batch| batch.get_array_memory_size() as u64).sum(),
+                epoch,
+            });
             let failed = |error: object_store::Error| {
                 Error::new(Code::Io, format!("could not write the dead letters of table \"{}\": {error}", table.name()))
             };
@@ -191,6 +206,14 @@ impl DeadLetterFiles {
         })
     }
 
+    /// A number for the next manifest, and the files of the newest one that a commit has.
+    fn next(&self, generation: i64) -> (i64, Arc<Vec<DeadLetterFile>>) {
+        let mut state = self.lock();
+        let (newest, files) = state.manifests.last().cloned().unwrap_or_default();
+        state.given = next_number(newest.max(state.given), generation);
+        (state.given, files)
+    }
+
     fn newest(&self) -> (i64, Arc<Vec<DeadLetterFile>>) {
         self.lock().manifests.last().cloned().unwrap_or_default()
     }
@@ -210,6 +233,24 @@ fn manifest_path(number: i64) -> Path {
     Path::from(format!("_weir/manifest-{number}"))
 }
 
+/// The manifest that the newest version names.
+fn newest_of(table: &ManagedTable) -> Option<i64> {
+    table.pin().txn(&table.txn_id(MANIFEST_TXN))
+}
+
+/// The files of a manifest.
+fn load<'a>(table: &'a ManagedTable, number: i64) -> BoxFuture<'a, Result<Vec<DeadLetterFile>>> {
+    Box::pin(async move {
+        let damaged = |error: &dyn std::fmt::Display| {
+            Error::new(Code::DataCorrupted, format!("the list of dead letters of table \"{}\" is unreadable: {error}", table.name()))
+        };
+        let found = table.store().get(&manifest_path(number)).await.map_err(|error| damaged(&error))?;
+        let bytes = found.bytes().await.map_err(|error| damaged(&error))?;
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+        Ok(manifest.files)
+    })
+}
+
 /// Removes what writers that died left behind: this server has fenced them. Never fails: the next start tries again.
 async fn sweep(table: &ManagedTable, manifests: &[(i64, Arc<Vec<DeadLetterFile>>)]) {
     let named: HashSet<Path> = manifests
@@ -226,11 +267,14 @@ async fn sweep(table: &ManagedTable, manifests: &[(i64, Arc<Vec<DeadLetterFile>>
     }
 }
 
-fn encode(rows: &RecordBatch) -> Result<Bytes> {
+/// Batch by batch: together their payloads may be longer than one array can be.
+fn encode(rows: &[RecordBatch]) -> Result<Bytes> {
     let failed = |error: parquet::errors::ParquetError| Error::internal(format!("dead letters: {error}"));
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties)).map_err(failed)?;
-    writer.write(rows).map_err(failed)?;
+    for batch in rows {
+        writer.write(batch).map_err(failed)?;
+    }
     writer.into_inner().map(Into::into).map_err(failed)
 }
 

@@ -13,14 +13,15 @@ pub struct HotBatch {
     pub dead_letters: Option<RecordBatch>,
     /// The commit that will have the rows.
     pub epoch: i64,
+    /// In memory, reserved or not.
     pub n_bytes: usize,
     _memory: MemoryReservation,
 }
 
 impl HotBatch {
-    /// `memory` is what the batch has reserved.
-    pub fn new(rows: RecordBatch, dead_letters: Option<RecordBatch>, epoch: i64, memory: MemoryReservation) -> Self {
-        Self { rows, dead_letters, epoch, n_bytes: memory.size(), _memory: memory }
+    /// `memory` is what the batch has reserved of its `n_bytes`: nothing when it had to become visible without.
+    pub fn new(rows: RecordBatch, dead_letters: Option<RecordBatch>, epoch: i64, n_bytes: usize, memory: MemoryReservation) -> Self {
+        Self { rows, dead_letters, epoch, n_bytes, _memory: memory }
     }
 }
 

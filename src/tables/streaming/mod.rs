@@ -102,18 +102,20 @@ pub struct StreamTable {
 
 impl StreamTable {
     /// Over an open managed table whose last columns are the [`system_fields`]; reads which dead letters there are.
-    pub async fn open(managed: Arc<ManagedTable>, status: Arc<StreamStatus>) -> Result<Arc<Self>> {
-        let physical = managed.schema();
-        let n_system = system_fields().len();
-        let n_declared = physical.fields().len().checked_sub(n_system).filter(|&n| physical.fields()[n].name() == PARTITION_COLUMN);
-        let Some(n_declared) = n_declared else {
-            return Err(Error::new(Code::DataCorrupted, "the log of a streaming table lacks the columns of its source"));
-        };
-        let declared = Arc::new(Schema::new(physical.fields()[..n_declared].to_vec()));
-        let dead_letters = DeadLetterFiles::open(&managed).await?;
-        status.lock().dead_letters = dead_letters.n_rows();
-        let positions = watch::Sender::new(BTreeMap::new());
-        Ok(Arc::new(Self { managed, declared, hot: HotTail::default(), dead_letters, status, positions, ends: Mutex::default() }))
+    pub fn open(managed: Arc<ManagedTable>, status: Arc<StreamStatus>) -> BoxFuture<'static, Result<Arc<Self>>> {
+        Box::pin(async move {
+            let physical = managed.schema();
+            let n_system = system_fields().len();
+            let n_declared = physical.fields().len().checked_sub(n_system).filter(|&n| physical.fields()[n].name() == PARTITION_COLUMN);
+            let Some(n_declared) = n_declared else {
+                return Err(Error::new(Code::DataCorrupted, "the log of a streaming table lacks the columns of its source"));
+            };
+            let declared = Arc::new(Schema::new(physical.fields()[..n_declared].to_vec()));
+            let dead_letters = DeadLetterFiles::open(&managed).await?;
+            status.lock().dead_letters = dead_letters.n_rows();
+            let positions = watch::Sender::new(BTreeMap::new());
+            Ok(Arc::new(Self { managed, declared, hot: HotTail::default(), dead_letters, status, positions, ends: Mutex::default() }))
+        })
     }
 
     /// The files and the log below.
@@ -211,10 +213,12 @@ pub struct StreamTables {
 
 impl StreamTables {
     /// The open table; the first call opens it over what `managed` gives.
-    pub async fn open(&self, id: &str, managed: impl Future<Output = Result<Arc<ManagedTable>>>) -> Result<Arc<StreamTable>> {
-        let cell = Arc::clone(self.lock().entry(id.to_owned()).or_default());
-        let status = self.board.of(id);
-        cell.get_or_try_init(|| async { StreamTable::open(managed.await?, status).await }).await.cloned()
+    pub fn open<'a>(&'a self, id: &'a str, managed: BoxFuture<'a, Result<Arc<ManagedTable>>>) -> BoxFuture<'a, Result<Arc<StreamTable>>> {
+        Box::pin(async move {
+            let cell = Arc::clone(self.lock().entry(id.to_owned()).or_default());
+            let status = self.board.of(id);
+            cell.get_or_try_init(|| async move { StreamTable::open(managed.await?, status).await }).await.cloned()
+        })
     }
 
     /// Forgets a table: the next call opens it again.

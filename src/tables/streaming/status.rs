@@ -42,6 +42,11 @@ impl StreamState {
             Self::Stopped => "stopped",
         }
     }
+
+    /// Whether it reads, or is about to, and nothing is wrong.
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Starting | Self::Running | Self::CatchingUp)
+    }
 }
 
 /// One partition of a topic.
@@ -96,6 +101,8 @@ pub struct StreamNumbers {
     pub hot_bytes: u64,
     /// When the newest commit was made, milliseconds since 1970.
     pub committed_ms: Option<i64>,
+    /// How long the newest commit took, from the end of its epoch to the entry in the log.
+    pub commit_seconds: Option<f64>,
     /// Of the newest commit.
     pub epoch: i64,
     /// Records that could not be decoded, of the whole table.
@@ -104,8 +111,10 @@ pub struct StreamNumbers {
     pub tombstones: u64,
     /// Fields that did not fit their type and became NULL, since the job was started.
     pub nulled_fields: u64,
-    /// How often the source was started again.
+    /// How often the job or its source was started again.
     pub restarts: u64,
+    /// Why the commit that is on its way had to be tried again.
+    pub commit_error: Option<String>,
     /// The newest error that has not gone away; no secrets.
     pub last_error: Option<String>,
     rate: Rate,

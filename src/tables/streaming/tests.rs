@@ -10,7 +10,7 @@ fn batch(pool: &Arc<dyn MemoryPool>, epoch: i64, values: std::ops::Range<i64>) -
     let rows = RecordBatch::try_from_iter([("n", column)]).unwrap();
     let memory = MemoryConsumer::new("hot").register(pool);
     memory.try_grow(100).unwrap();
-    HotBatch::new(rows, None, epoch, memory)
+    HotBatch::new(rows, None, epoch, 100, memory)
 }
 
 #[test]
@@ -31,4 +31,16 @@ fn a_flush_takes_the_epochs_that_are_committed_and_no_pin_sees_it() {
     tail.append(batch(&pool, 3, 9..10));
     tail.clear();
     assert_eq!((tail.size().n_rows, pool.reserved()), (0, 0));
+}
+
+#[test]
+fn a_batch_without_a_reservation_counts_too() {
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1));
+    let tail = HotTail::default();
+    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..3));
+    let rows = RecordBatch::try_from_iter([("n", column)]).unwrap();
+    let memory = MemoryConsumer::new("hot").register(&pool);
+    assert!(memory.try_grow(100).is_err());
+    tail.append(HotBatch::new(rows, None, 1, 100, memory));
+    assert_eq!((tail.size().n_rows, tail.size().n_bytes, pool.reserved()), (3, 100, 0), "else the source would never wait");
 }

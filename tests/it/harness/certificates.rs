@@ -28,12 +28,12 @@ impl Certificates {
         made.write("server.key", &key);
         // Kafka wants key and certificate in one file.
         made.write("server-keystore.pem", &format!("{key}{certificate}"));
-        let mut expired = client("expired");
-        expired.not_before = date_time_ymd(2020, 1, 1);
-        expired.not_after = date_time_ymd(2020, 1, 2);
-        for (name, params, issuer) in
-            [("client", client("weir"), &issuer), ("expired", expired, &issuer), ("stranger", client("stranger"), &stranger)]
-        {
+        for (name, params, issuer) in [
+            ("client", client("weir"), &issuer),
+            ("expired", expired(client("expired")), &issuer),
+            ("expired-server", expired(server()), &issuer),
+            ("stranger", client("stranger"), &stranger),
+        ] {
             let (certificate, key) = signed(params, issuer);
             made.write(&format!("{name}.pem"), &certificate);
             made.write(&format!("{name}.key"), &key);
@@ -54,6 +54,11 @@ impl Certificates {
     /// The server's certificate for localhost and 127.0.0.1, and its key.
     pub fn server(&self) -> ClientFiles {
         self.pair("server", "server")
+    }
+
+    /// As the server's, valid for a day of 2020.
+    pub fn expired_server(&self) -> ClientFiles {
+        self.pair("expired-server", "expired-server")
     }
 
     /// Key and certificate of the server in one file.
@@ -114,6 +119,12 @@ fn client(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+fn expired(mut params: CertificateParams) -> CertificateParams {
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2020, 1, 2);
     params
 }
 

@@ -80,6 +80,33 @@ async fn pause_resume_and_seek_do_what_they_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn resume_starts_a_failed_stream_again() {
+    let kafka = Kafka::shared().await;
+    let topic = unique("failed");
+    kafka.create_topic(&topic, 1, &[]).await;
+    kafka.produce(&topic, Some(0), events::Event::json(0..10)).await;
+    let server = Server::start();
+    let mut client = server.client().await;
+    client.rows(&create_events("failed", "", kafka.bootstrap(), &topic, ", 'commit.interval' = '300 ms'")).await.unwrap();
+    until(&mut client, "SELECT count(*) FROM failed", "10").await;
+    // Behind the end of the topic: as if it were another one than before.
+    client.rows("ALTER STREAMING TABLE failed SEEK TO OFFSETS ('0:15')").await.unwrap();
+    until(&mut client, "SELECT state FROM system.streams", "failed").await;
+    let error = client.rows("SELECT last_error FROM system.streams").await.unwrap().remove(0);
+    assert!(error.contains("is another one than before") && error.contains("SEEK TO EARLIEST"), "{error}");
+    assert_eq!(client.rows("SELECT count(*) FROM failed").await.unwrap(), ["10"], "what is committed is still there");
+    // The offset comes to be; nobody looks before somebody says so.
+    kafka.produce(&topic, Some(0), events::Event::json(10..20)).await;
+    assert_eq!(client.rows("SELECT state FROM system.streams").await.unwrap(), ["failed"]);
+    client.rows("ALTER STREAMING TABLE failed RESUME").await.unwrap();
+    until(&mut client, "SELECT count(*), max(event_id) FROM failed", "15\t19").await;
+    until(&mut client, "SELECT state, last_error IS NULL FROM system.streams", "running\ttrue").await;
+    // A stream that works is not disturbed.
+    client.rows("ALTER STREAMING TABLE failed RESUME").await.unwrap();
+    assert_eq!(client.rows("SELECT state FROM system.streams").await.unwrap(), ["running"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn latest_offset_means_the_end_when_the_table_was_created() {
     let kafka = Kafka::shared().await;
     let topic = unique("latest");

@@ -1,9 +1,17 @@
 //! Streaming tables against a real broker: exactly once, fresh, one snapshot a query, whatever is killed or broken.
 
+mod avro;
 mod bad_records;
 mod basics;
 mod crashes;
+mod demo;
 mod failpoints;
+mod outages;
+mod security;
+mod snapshots;
+mod soak;
+mod ten_tables;
+mod topics;
 
 use crate::harness::kafka::{Kafka, Record};
 use crate::harness::truth::Truth;
@@ -18,6 +26,11 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// A number from the environment, with which a test is made longer or repeated.
+fn option(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
 
 /// A name for a topic that no other test uses.
 fn unique(name: &str) -> String {
@@ -64,9 +77,15 @@ async fn assert_equals_topic(client: &mut Client, table: &str, truth: &Truth) {
 
 /// Readers of other projects find the topic in the table's directory.
 fn assert_readers_agree(directory: &Path, truth: &Truth, readers: &[&str]) {
+    assert_readers_agree_at(&directory.display().to_string(), &[], truth, readers);
+}
+
+/// The same for a directory or `s3://bucket/prefix`; `login` are the script's arguments for the bucket.
+fn assert_readers_agree_at(place: &str, login: &[&str], truth: &Truth, readers: &[&str]) {
     let expected = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(expected.path(), truth.json().to_string()).unwrap();
-    let mut arguments = vec![directory.display().to_string(), expected.path().display().to_string()];
+    let mut arguments = vec![place.to_owned(), expected.path().display().to_string()];
+    arguments.extend(login.iter().map(|argument| (*argument).to_owned()));
     arguments.extend(readers.iter().flat_map(|reader| ["--reader".to_owned(), (*reader).to_owned()]));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     python::run("tests/clients/stream_compare.py", &arguments);
@@ -119,5 +138,12 @@ impl Producing {
     fn stop(self) {
         self.stop.store(true, Ordering::SeqCst);
         self.join();
+    }
+}
+
+impl Drop for Producing {
+    /// After a test that failed nobody stops it: it would take the broker's time from the others.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
     }
 }

@@ -34,7 +34,7 @@ async fn a_topic_that_ends_before_the_position_is_another_one() {
     let mut reading = bench.start(&[], &[(0, 8)], false);
     reading.until("the failure", |reading| reading.failure.is_some()).await;
     let failure = reading.failure.clone().unwrap();
-    assert_eq!((failure.kind, failure.error.code), (FailureKind::TopicRecreated, Code::Conflict));
+    assert_eq!((failure.kind, failure.error.code), (FailureKind::TopicRecreated, Code::WrongObject));
     assert!(failure.error.to_string().contains("SEEK TO EARLIEST"), "{}", failure.error);
     assert!(reading.rows.is_empty());
 }
@@ -83,6 +83,20 @@ async fn reading_goes_on_after_the_broker_was_away() {
     reading.until_status("the end of the trouble", |status| status.last_error.is_none() && status.connected).await;
     assert_eq!(reading.ids(), [0, 1, 2, 3, 4, 5]);
     reading.handle.stop();
+}
+
+#[test]
+fn a_question_without_an_answer_says_why() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let options = KafkaOptions::of_topic("events", &closed, &[]).unwrap();
+    let asked_at = std::time::Instant::now();
+    let error = n_partitions(&options, WAIT_MAX).unwrap_err();
+    assert_eq!((error.code, error.message), (Code::Unavailable, format!("could not reach broker \"{closed}\": connection refused")));
+    assert!(asked_at.elapsed() < Duration::from_secs(10));
+    let bench = Bench::new(1);
+    let options = KafkaOptions::of_topic("nowhere", bench.broker.bootstrap_servers(), &[]).unwrap();
+    let error = n_partitions(&options, WAIT_MAX).unwrap_err();
+    assert_eq!((error.code, error.message.as_str()), (Code::UndefinedObject, "topic \"nowhere\" does not exist"));
 }
 
 #[test]

@@ -107,15 +107,24 @@ fn secrets_are_not_written_out_and_never_shown() {
         "properties.ssl.key.pem",
         "properties.sasl.jaas.config",
         "properties.sasl.oauthbearer.client.secret",
+        "properties.sasl.oauthbearer.assertion.private.key.pem",
         "avro-confluent.basic-auth.password",
     ] {
         assert!(is_secret_key(key), "{key}");
         let error = with(&[(key, "canary-7731")]).unwrap_err().to_string();
         assert!(error.contains("CREATE SECRET") && !error.contains("canary"), "{key}: {error}");
     }
-    for key in ["properties.sasl.username", "properties.ssl.ca.pem", "properties.ssl.key.location", "topic"] {
+    for key in [
+        "properties.sasl.username",
+        "properties.ssl.ca.pem",
+        "properties.ssl.key.location",
+        "properties.sasl.oauthbearer.client.credentials.client.id",
+        "avro-confluent.basic-auth.user",
+        "topic",
+    ] {
         assert!(!is_secret_key(key), "{key}");
     }
+    assert!(is_secret_option("avro-confluent.url", "https://u:canary@host/") && !is_secret_option("topic", "passwords"));
     let mut options = vec![("topic", "events"), ("properties.bootstrap.servers", "b:9092"), ("format", "avro-confluent")];
     options.extend([("avro-confluent.url", "https://registry/"), ("avro-confluent.basic-auth.user", "me")]);
     let secrets =

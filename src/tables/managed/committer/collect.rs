@@ -48,8 +48,10 @@ impl Committer {
 
     /// Decides here, works in the background: commits go on.
     pub(super) async fn vacuum(&mut self, vacuum: Vacuum, reply: oneshot::Sender<Result<VacuumReport>>) {
-        if let Some(fenced) = self.fenced.get() {
-            drop(reply.send(Err(fenced.clone())));
+        // Another program may have restored an older version: its files are in the table again.
+        let caught_up = self.catch_up().await.and_then(|()| self.fenced.get().cloned().map_or(Ok(()), Err));
+        if let Err(error) = caught_up {
+            drop(reply.send(Err(error)));
             return;
         }
         self.finish_collection().await;

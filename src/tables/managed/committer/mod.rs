@@ -47,6 +47,17 @@ pub enum Command {
 /// The error that every commit gets since another server has taken the table over.
 pub type Fenced = Arc<OnceLock<Error>>;
 
+/// A table that was taken over.
+#[derive(Debug)]
+pub struct Opened {
+    pub committer: Committer,
+    pub published: Published,
+    pub fenced: Fenced,
+    /// Files of no version that listings show and that could not be deleted: they must go before their rows are
+    /// published again.
+    pub unwanted: Vec<Path>,
+}
+
 /// The one writer of a table's log.
 #[derive(Debug)]
 pub struct Committer {
@@ -62,6 +73,9 @@ pub struct Committer {
     fenced: Fenced,
     /// All of the version after the tip.
     doubts: Vec<Doubt>,
+    /// Files of commits in doubt that turned out to be in the log, until the caller asks again. By then a later commit
+    /// may have taken them out of the table, and readers of the version between may hold them.
+    confirmed: HashSet<Path>,
     /// The state in memory may lag behind the log (a panic, an entry that we cannot apply).
     stale: bool,
     checkpoint: Option<JoinHandle<()>>,
@@ -73,10 +87,11 @@ pub struct Committer {
 
 impl Committer {
     /// Rules 1 and 2: takes over a loaded table. Writes the fence unless version 0 was just written by us with it in.
-    pub fn open(log: TableLog, created_generation: Option<i64>) -> BoxFuture<'static, Result<(Self, Published, Fenced)>> {
+    pub fn open(log: TableLog, created_generation: Option<i64>) -> BoxFuture<'static, Result<Opened>> {
         Box::pin(async move {
             let loaded = log.load().await?;
             let mut committer = Self::of(log, loaded);
+            let mut unwanted = Vec::new();
             let older = committer.generation;
             match created_generation {
                 Some(generation) => committer.generation = generation,
@@ -85,11 +100,13 @@ impl Committer {
                     committer.fence().await?;
                     failpoint::reach("fence.after");
                     let layout = committer.definition.layout;
-                    committer.garbage.keep(sweep::sweep(&committer.log, older, committer.files.files(), layout).await);
+                    let swept = sweep::sweep(&committer.log, older, committer.files.files(), layout).await?;
+                    committer.garbage.keep(swept.removed);
+                    unwanted = swept.unwanted;
                 }
             }
             let (published, fenced) = (Arc::clone(&committer.published), Arc::clone(&committer.fenced));
-            Ok((committer, published, fenced))
+            Ok(Opened { committer, published, fenced, unwanted })
         })
     }
 
@@ -109,6 +126,7 @@ impl Committer {
             garbage,
             fenced: Fenced::default(),
             doubts: Vec::new(),
+            confirmed: HashSet::new(),
             stale: false,
             checkpoint: None,
             checkpointed_at: version,
@@ -121,27 +139,40 @@ impl Committer {
         self.generation
     }
 
-    /// Commits `g + 1` alone. Losing the race against another writer means starting again above its generation.
+    /// Commits `g + 1` alone. Losing the race against another writer means trying again above its generation, at the
+    /// next version at once: a busy stream commits more often than its log can be loaded.
     async fn fence(&mut self) -> Result<()> {
+        let fence_id = self.log.fence_id();
+        let mut version = self.tip + 1;
         for _ in 0..FOREIGN_VERSIONS_MAX {
             let generation = self.generation + 1;
-            let fence_id = self.log.fence_id();
             let bytes = log::to_bytes(&[log::commit_info("FENCE", &[], true), log::txn(fence_id.clone(), generation)])?;
-            let version = self.tip + 1;
-            match self.settle(version, &bytes).await? {
-                Entry::Ours => {
+            let (is_ours, known) = match self.settle(version, &bytes).await? {
+                Entry::Ours if version == self.tip + 1 => {
                     self.generation = generation;
                     self.txns.set(&fence_id, generation);
                     self.tip = version;
                     self.publish();
                     return Ok(());
                 }
-                Entry::Foreign(_) => {
-                    let loaded = self.log.load().await?;
-                    self.generation = loaded.txns.get(&fence_id).unwrap_or(0);
-                    self.take(loaded);
-                }
+                Entry::Ours => (true, None),
+                Entry::Foreign(foreign) => (false, self.generation_after(version, &foreign)),
+            };
+            if let Some(known) = known {
+                self.generation = known;
+                version += 1;
+                continue;
             }
+            // Versions were passed over, or this one says what we must know before we write: all of it again.
+            let loaded = self.log.load().await?;
+            self.generation = loaded.txns.get(&fence_id).unwrap_or(0);
+            self.take(loaded);
+            // Else somebody else came after us already.
+            if is_ours && self.generation == generation {
+                self.publish();
+                return Ok(());
+            }
+            version = self.tip + 1;
         }
         Err(self.too_busy())
     }
@@ -220,11 +251,12 @@ impl Committer {
                 if self.stale {
                     self.reload().await.map_err(settle::certain)?;
                 }
-                if let Some(fenced) = self.fenced.get() {
-                    return Err(fenced.clone());
-                }
+                // Before the fence: what the log has is a success, whoever has the table now.
                 if self.is_taken(commit) {
                     return Ok(self.tip);
+                }
+                if let Some(fenced) = self.fenced.get() {
+                    return Err(fenced.clone());
                 }
                 if commit.definition != self.definition {
                     return Err(Error::new(Code::Conflict, format!("table \"{}\" changed while rows were written to it", self.log.name))
@@ -252,6 +284,8 @@ impl Committer {
                     Ok(Entry::Ours) => {
                         failpoint::reach("log.after");
                         self.settle_doubts(version, &bytes).await;
+                        // The caller learns it now.
+                        self.forget_confirmed(commit);
                         for file in &removed {
                             self.remove(&file.path, version);
                         }
@@ -281,11 +315,22 @@ impl Committer {
     }
 
     /// True when the log has exactly these positions, or these files: the commit was in doubt, and is in the log.
-    fn is_taken(&self, commit: &Commit) -> bool {
-        if !commit.txns.is_empty() {
-            return commit.txns.iter().all(|(app_id, version)| self.txns.get(app_id) == Some(*version));
+    fn is_taken(&mut self, commit: &Commit) -> bool {
+        let is_there = match (commit.txns.is_empty(), commit.files.is_empty()) {
+            (false, _) => commit.txns.iter().all(|(app_id, version)| self.txns.get(app_id) == Some(*version)),
+            (true, false) => commit.paths().all(|path| self.files.contains(path) || self.confirmed.contains(path)),
+            (true, true) => false,
+        };
+        if is_there {
+            self.forget_confirmed(commit);
         }
-        !commit.files.is_empty() && commit.paths().all(|path| self.files.contains(path))
+        is_there
+    }
+
+    fn forget_confirmed(&mut self, commit: &Commit) {
+        for path in commit.paths() {
+            self.confirmed.remove(path);
+        }
     }
 
     /// Refuses an epoch that the log has with other positions.
@@ -356,6 +401,7 @@ impl Committer {
             self.garbage.removed(file, version);
         }
         (self.tip, self.definition, self.files, self.txns) = (version, definition, files, txns);
+        self.garbage.restored(&self.files);
     }
 
     fn version(&self) -> Version {

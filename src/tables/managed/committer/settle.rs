@@ -1,6 +1,6 @@
 //! What became of an entry that was written, and whose entry is there instead.
 
-use super::Committer;
+use super::{Committer, FOREIGN_VERSIONS_MAX};
 use crate::error::{Code, Error, Result};
 use crate::tables::managed::commit::Commit;
 use crate::tables::managed::log::Entry;
@@ -112,12 +112,30 @@ impl Committer {
         for doubt in past {
             if doubt.version == version && doubt.bytes == *found {
                 tracing::warn!(table = %self.log.name, version, "commit in doubt was written");
+                if doubt.owned.is_empty() {
+                    self.confirmed.extend(doubt.files);
+                }
                 settled = Settled::Ours;
             } else {
                 self.discard(&doubt.owned).await;
             }
         }
         settled
+    }
+
+    /// The generation of writers after a foreign version, when that version says nothing else that a fence must know;
+    /// else `None`.
+    pub(super) fn generation_after(&self, version: u64, bytes: &Bytes) -> Option<i64> {
+        let fence_id = self.log.fence_id();
+        let mut generation = self.generation;
+        for action in get_actions(version, bytes).ok()? {
+            match action {
+                Action::Txn(txn) if txn.app_id == fence_id => generation = generation.max(txn.version),
+                Action::Protocol(_) | Action::Metadata(_) => return None,
+                _ => {}
+            }
+        }
+        Some(generation)
     }
 
     /// Rule 5: takes over a version that somebody else wrote, or that we were in doubt about.
@@ -138,12 +156,13 @@ impl Committer {
                     self.set_fenced(format!("Version {version} of the log, which is not ours, moves \"{}\".", txn.app_id));
                     return Ok(());
                 }
-                Action::Protocol(_) | Action::Metadata(_) => {
-                    self.stale = true;
-                    return Ok(());
-                }
                 _ => {}
             }
+        }
+        // After the transactions: a load would take the moved positions for ours.
+        if actions.iter().any(|action| matches!(action, Action::Protocol(_) | Action::Metadata(_))) {
+            self.stale = true;
+            return Ok(());
         }
         for action in &actions {
             if let Action::Remove(remove) = action {
@@ -160,10 +179,29 @@ impl Committer {
                 _ => {}
             }
         }
+        self.garbage.restored(&self.files);
         tracing::info!(table = %self.log.name, version, "foreign commit taken over");
         self.tip = version;
         self.publish();
         Ok(())
+    }
+
+    /// Takes over what is in the log already, without writing: before files are deleted because memory says that the
+    /// table does not have them.
+    pub(super) fn catch_up<'a>(&'a mut self) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for _ in 0..FOREIGN_VERSIONS_MAX {
+                if self.stale {
+                    self.reload().await?;
+                }
+                let version = self.tip + 1;
+                let next = if self.fenced.get().is_some() { None } else { self.log.read(version).await? };
+                let Some(found) = next else { return Ok(()) };
+                let settled = self.settle_doubts(version, &found).await;
+                self.absorb(version, &found, settled)?;
+            }
+            Err(self.too_busy())
+        })
     }
 
     /// Reads the log again when memory and log may differ.

@@ -103,3 +103,48 @@ async fn a_compaction_that_fails_anywhere_changes_no_row() {
         }
     }
 }
+
+/// Another server, or the end of this one, comes between a merge in doubt and the question what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_in_doubt_is_not_deleted_while_the_log_may_have_it() {
+    for closes in [false, true] {
+        let world = World::new();
+        // Writes: version 0, three times a file and an entry, the merged file, and then the entry that stays in doubt.
+        let store = FaultyStore::new(&world, Fault::DeathAfter, 8);
+        let schema = nullable(&world.schema_of("SELECT 1 AS id").await);
+        let table = world.create_empty(&store.tables(&world), &[], &schema).await.unwrap();
+        for id in 0..3 {
+            world.insert(&table, &format!("SELECT {id}"), WriteMode::Append).await.unwrap();
+        }
+        assert_eq!(table.optimize(&world.pool()).await.unwrap_err().code, Code::Unavailable);
+        store.heal();
+        if closes {
+            table.close().await;
+        }
+        let second = world.reopen().await;
+        assert_eq!(world.insert(&table, "SELECT 3", WriteMode::Append).await.unwrap_err().code, Code::Conflict);
+        drop(table.optimize(&world.pool()).await);
+        assert_eq!(second.pin().n_files(), 1);
+        assert_eq!(world.query(&second, SUMS).await, ["3|3|3"], "closed: {closes}");
+    }
+}
+
+/// What turned out to be in the log may have left the table again before the merge is asked for: readers may hold it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_that_was_found_in_the_log_belongs_to_its_readers() {
+    let world = World::new();
+    let store = FaultyStore::new(&world, Fault::DeathAfter, 8);
+    let schema = nullable(&world.schema_of("SELECT 1 AS id").await);
+    let table = world.create_empty(&store.tables(&world), &[], &schema).await.unwrap();
+    for id in 0..3 {
+        world.insert(&table, &format!("SELECT {id}"), WriteMode::Append).await.unwrap();
+    }
+    assert_eq!(table.optimize(&world.pool()).await.unwrap_err().code, Code::Unavailable);
+    store.heal();
+    world.insert(&table, "SELECT 3", WriteMode::Append).await.unwrap();
+    let pin = table.pin();
+    assert_eq!(pin.n_files(), 2, "the merge was in the log");
+    table.truncate().await.unwrap();
+    table.optimize(&world.pool()).await.unwrap();
+    assert_eq!(world.query_at(table.snapshot_of(&pin), SUMS).await, ["4|4|6"]);
+}

@@ -130,7 +130,7 @@ async fn an_epoch_in_doubt_survives_other_statements() {
         let txns = vec![(table.txn_id(OFFSET), 5)];
         assert_eq!(table.commit_epoch(1, &mut files, txns.clone()).await.unwrap_err().code, Code::Unavailable);
         store.heal();
-        world.insert(&table, "SELECT -1, 'a', NULL, NULL", WriteMode::Append).await.unwrap();
+        world.insert(&table, "SELECT -1 AS id, 'a' AS p, NULL AS o, NULL AS e", WriteMode::Append).await.unwrap();
         table.commit_epoch(1, &mut files, txns).await.unwrap();
         assert_eq!(world.query(&table, ALL).await, ["6|6|-1|4"], "{fault:?}");
         assert_eq!(world.query(world.reopen().await.as_ref(), ALL).await, ["6|6|-1|4"], "{fault:?}");
@@ -180,17 +180,28 @@ async fn a_second_stream_ends_the_first() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_finds_what_memory_had_behind_checkpoints_and_a_cleaned_log() {
+    for layout in [Layout::Delta, Layout::Parquet] {
+        finds_what_memory_had(layout).await;
+    }
+}
+
+async fn finds_what_memory_had(layout: Layout) {
     let world = World::new();
-    let new = NewTable { log_retention: Duration::ZERO, ..NewTable::streaming(Arc::new(stream_schema())) };
+    let new = NewTable { log_retention: Duration::ZERO, layout, ..NewTable::streaming(Arc::new(stream_schema())) };
     let tables = world.tables();
     let table = world.create_stream(&tables, new).await.unwrap();
     table.commit_txns(vec![(table.txn_id("seek"), 3), ("somebody else's".to_owned(), -1)]).await.unwrap();
     while table.version() < 173 {
         world.commit_rows(&table, 1).await.unwrap();
     }
-    tables.close_all().await;
-    let n_entries = std::fs::read_dir(world.path().join("_delta_log")).unwrap().count();
-    assert!(n_entries < 150, "{n_entries} entries in the log: it is cleaned behind checkpoints");
+    tables.shutdown().await;
+    let entries = std::fs::read_dir(world.path().join("_delta_log")).unwrap();
+    let entries: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(entries.len() < 150, "{} entries in the log: it is cleaned behind checkpoints", entries.len());
+    assert!(!entries.contains(&format!("{:020}.json", 0)), "{entries:?}");
+    // `**/*.parquet` must find rows only where the listing is the truth.
+    let has_parquet = entries.iter().any(|name| name.ends_with(".parquet"));
+    assert_eq!(has_parquet, layout == Layout::Delta, "{entries:?}");
     let reopened = world.reopen().await;
     let txns = |table: &ManagedTable| {
         let fence = table.txn_id("gen");

@@ -320,8 +320,10 @@ async fn a_start_sweeps_what_dead_writers_left_and_nothing_else() {
     world.insert(&table, "SELECT 2", WriteMode::OverwriteTable).await.unwrap();
     let left_over = sweep::file_path(1, "", false);
     let of_the_future = sweep::file_path(1_000, "", false);
-    for name in [left_over.as_str(), of_the_future.as_str(), "part-00000-67e55044-10b1-426f-9247-bb680e5fe0c8-c000.parquet", "mine.parquet"]
-    {
+    let of_another_table = sweep::file_path(1, "below", false);
+    std::fs::create_dir(world.path().join("below")).unwrap();
+    let of_spark = "part-00000-67e55044-10b1-426f-9247-bb680e5fe0c8-c000.parquet";
+    for name in [left_over.as_str(), of_the_future.as_str(), of_another_table.as_str(), of_spark, "mine.parquet"] {
         std::fs::write(world.path().join(name), "x").unwrap();
     }
     let before = world.parquet_files();

@@ -17,7 +17,11 @@ impl World {
     fn listed_ids(&self) -> Vec<i64> {
         let mut ids = Vec::new();
         for name in self.parquet_files() {
-            let file = std::fs::File::open(self.path().join(name)).unwrap();
+            let file = match std::fs::File::open(self.path().join(name)) {
+                // Collected since it was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                file => file.unwrap(),
+            };
             for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
                 ids.extend(batch.unwrap().column_by_name("id").unwrap().as_primitive::<Int64Type>().values());
             }

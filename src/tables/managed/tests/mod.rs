@@ -105,7 +105,12 @@ impl World {
         let mut found = BTreeSet::new();
         let mut directories = vec![self.path()];
         while let Some(directory) = directories.pop() {
-            for entry in std::fs::read_dir(directory).unwrap() {
+            let entries = match std::fs::read_dir(&directory) {
+                // A server that died before its first write has made nothing.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.unwrap(),
+            };
+            for entry in entries {
                 let path = entry.unwrap().path();
                 if path.is_dir() && path.file_name().unwrap() != "_delta_log" {
                     directories.push(path);

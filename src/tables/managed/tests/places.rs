@@ -33,12 +33,14 @@ async fn rows_for_which_the_condition_is_true_go() {
     assert_eq!(table.version(), version, "what changes no row commits nothing");
     assert_eq!(world.change(&table, &table.pin(), None, "x = 10").await.unwrap(), 2);
     assert_eq!(world.change(&table, &table.pin(), Some("id + 100, 'c', x + 1"), "id = 3 OR p IS NULL").await.unwrap(), 2);
-    for table in [&table, &world.reopen().await] {
+    let reopened = world.reopen().await;
+    for table in [&table, &reopened] {
         assert_eq!(world.query(table, "SELECT id, p, x FROM t ORDER BY id").await, ["2|a|", "103|c|31", "104|c|41"]);
     }
     assert_eq!(world.query_at(table.snapshot_of(&old), "SELECT count(*) FROM t").await, ["5"]);
-    assert_eq!(world.change(&table, &table.pin(), None, "true").await.unwrap(), 3);
-    assert!(table.pin().n_files() == 0 && world.query(&table, "SELECT id FROM t").await.is_empty());
+    assert_eq!(world.change(&table, &table.pin(), None, "true").await.unwrap_err().code, Code::Conflict, "it was taken over");
+    assert_eq!(world.change(&reopened, &reopened.pin(), None, "true").await.unwrap(), 3);
+    assert!(reopened.pin().n_files() == 0 && world.query(&reopened, "SELECT id FROM t").await.is_empty());
 }
 
 /// Pages and row groups that a condition leaves out do not shift the numbers of the rows behind them.
@@ -70,6 +72,11 @@ async fn new_values_are_checked_and_a_lost_race_changes_nothing() {
     assert_eq!(world.query(&table, "SELECT id, p FROM t ORDER BY id").await, ["1|a", "2|b"]);
     assert_eq!(world.change(&table, &table.pin(), None, "id = 1").await.unwrap(), 1);
     assert_eq!(world.query(&table, "SELECT id, p FROM t").await, ["2|b"]);
+    // Rows that come meanwhile are in other files.
+    let pin = table.pin();
+    world.insert(&table, "SELECT 2, 'c'", WriteMode::Append).await.unwrap();
+    assert_eq!(world.change(&table, &pin, None, "id = 2").await.unwrap(), 1);
+    assert_eq!(world.query(&table, "SELECT id, p FROM t").await, ["2|c"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,66 +1,20 @@
-//! DELETE, UPDATE, TRUNCATE, retention, and when the files go.
+//! TRUNCATE, retention, and when the files go.
 
 use super::*;
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::Int64Type;
-
-impl World {
-    /// DELETE as the engine does it: finds the files with matching rows, keeps what does not match.
-    async fn delete(&self, table: &Arc<ManagedTable>, pin: &Pin, predicate: &str) -> Result<u64> {
-        let files = self.files_with(table, pin, predicate).await;
-        self.session.register_table("u", table.snapshot_of_files(pin, &files)).unwrap();
-        let input = self.session.sql(&format!("SELECT * FROM u WHERE ({predicate}) IS NOT TRUE")).await.unwrap();
-        let input = input.create_physical_plan().await.unwrap();
-        drop(self.session.deregister_table("u").unwrap());
-        let plan = table.rewrite_plan("DELETE", files.clone(), input)?;
-        let batches = datafusion::physical_plan::collect(plan, self.session.task_ctx()).await.map_err(|error| our_error(&error))?;
-        let n_kept = datafusion::common::cast::as_uint64_array(batches[0].column(0)).unwrap().value(0);
-        Ok(files.n_rows().unwrap() - n_kept)
-    }
-
-    async fn files_with(&self, table: &ManagedTable, pin: &Pin, predicate: &str) -> FileSet {
-        self.session.register_table("u", table.snapshot_with_files(pin)).unwrap();
-        let numbers = self.session.sql(&format!("SELECT DISTINCT {FILE_COLUMN} FROM u WHERE {predicate}")).await.unwrap();
-        let numbers = numbers.collect().await.unwrap();
-        drop(self.session.deregister_table("u").unwrap());
-        table.files_at(pin, numbers.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()))
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delete_removes_rows_for_which_the_predicate_is_true() {
+async fn truncate_removes_all_rows_and_no_pinned_one() {
     let world = World::new();
-    let table = world.create(&["p"], "SELECT * FROM (VALUES (1, 'a', 10), (2, 'a', NULL), (3, 'b', 30)) AS v(id, p, x)").await;
-    world.insert(&table, "SELECT 4, 'b', 10", WriteMode::Append).await.unwrap();
+    let table = world.create(&["p"], "SELECT 1 AS id, 'a' AS p UNION ALL SELECT 2, 'b'").await;
     let pin = table.pin();
-    assert_eq!(world.files_with(&table, &pin, "x = 10").await.len(), 2);
-    assert_eq!(world.files_with(&table, &pin, "p = 'b' AND id > 3").await.len(), 1);
-    assert!(world.files_with(&table, &pin, "x > 1000").await.is_empty());
-    assert_eq!(world.delete(&table, &pin, "x = 10").await.unwrap(), 2);
-    for table in [&table, &world.reopen().await] {
-        assert_eq!(world.query(table, "SELECT id, p, x FROM t ORDER BY id").await, ["2|a|", "3|b|30"], "NULL is not TRUE");
-    }
-    assert_eq!(world.query_at(table.snapshot_of(&pin), "SELECT count(*) FROM t").await, ["4"]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delete_that_lost_a_race_changes_nothing() {
-    let world = World::new();
-    let table = world.create(&[], "SELECT 1 AS id").await;
-    world.insert(&table, "SELECT 2", WriteMode::Append).await.unwrap();
-    let pin = table.pin();
-    table.optimize(&world.pool()).await.unwrap();
-    let error = world.delete(&table, &pin, "id = 1").await.unwrap_err();
-    assert_eq!((error.code, error.message.as_str()), (Code::Conflict, "rows of table \"t\" changed meanwhile"));
-    assert_eq!(world.query(&table, "SELECT id FROM t ORDER BY id").await, ["1", "2"]);
-    assert_eq!(world.delete(&table, &table.pin(), "id = 1").await.unwrap(), 1);
-    // Rows that came meanwhile are in other files.
-    let pin = table.pin();
-    world.insert(&table, "SELECT 2", WriteMode::Append).await.unwrap();
-    assert_eq!(world.delete(&table, &pin, "id = 2").await.unwrap(), 1);
-    assert_eq!(world.query(&table, "SELECT id FROM t").await, ["2"]);
     table.truncate().await.unwrap();
-    assert_eq!(world.query(&table, "SELECT id FROM t").await, Vec::<String>::new());
+    let version = table.version();
+    table.truncate().await.unwrap();
+    assert_eq!(table.version(), version, "an empty table stays as it is");
+    for table in [&table, &world.reopen().await] {
+        assert_eq!(world.query(table, "SELECT id FROM t").await, Vec::<String>::new());
+    }
+    assert_eq!(world.query_at(table.snapshot_of(&pin), "SELECT id FROM t ORDER BY id").await, ["1", "2"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,14 +28,14 @@ async fn retention_removes_whole_files() {
     let ids = "SELECT min(id), max(id), count(*) FROM t";
     let error = table.drop_before("nothing", &ScalarValue::from(1)).await.unwrap_err();
     assert_eq!(error.code, Code::UndefinedColumn);
-    assert_eq!(table.drop_before("id", &ScalarValue::from(5)).await.unwrap().len(), 0);
-    assert_eq!(table.drop_before("id", &ScalarValue::from(19)).await.unwrap().n_rows(), Some(10), "19 is the last of its file");
+    assert_eq!(table.drop_before("id", &ScalarValue::from(5)).await.unwrap(), 0);
+    assert_eq!(table.drop_before("id", &ScalarValue::from(19)).await.unwrap(), 1, "19 is the last of its file");
     assert_eq!(world.query(&table, ids).await, ["10|59|50"]);
     // Merged files are as old as their rows.
     world.commit_rows(&table, 10_000).await.unwrap();
     let n_bytes = table.pin().n_bytes();
-    assert_eq!(table.drop_oldest(n_bytes).await.unwrap().len(), 0);
-    assert_eq!(table.drop_oldest(n_bytes - 1).await.unwrap().len(), 1);
+    assert_eq!(table.drop_oldest(n_bytes).await.unwrap(), 0);
+    assert_eq!(table.drop_oldest(n_bytes - 1).await.unwrap(), 1);
     assert_eq!(world.query(&table, ids).await, ["20|10059|10040"]);
     table.drop_oldest(0).await.unwrap();
     assert_eq!(world.query(world.reopen().await.as_ref(), ids).await, ["||0"]);
@@ -121,4 +75,17 @@ async fn removed_files_go_when_nobody_holds_them() {
     assert_eq!(world.query(&reopened, "SELECT id FROM t").await, ["3"]);
     let error = table.vacuum(Duration::ZERO, false).await;
     assert!(error.is_ok() || error.unwrap_err().code == Code::Conflict, "the old server may not know yet, and has nothing to delete");
+}
+
+/// Another program may go back to an older version: what it adds again is no garbage any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_another_program_restores_stay() {
+    let world = World::new();
+    let table = world.create(&[], "SELECT 1 AS id").await;
+    world.insert(&table, "SELECT 2", WriteMode::OverwriteTable).await.unwrap();
+    let entry = std::fs::read_to_string(world.path().join("_delta_log").join(format!("{:020}.json", 1))).unwrap();
+    let add = entry.lines().find(|line| line.starts_with("{\"add\"")).unwrap().to_owned();
+    faults::commit_foreign(&world, &table, &[add]).await;
+    assert_eq!(table.vacuum(Duration::ZERO, false).await.unwrap().files, Vec::<String>::new());
+    assert_eq!(world.query(&table, "SELECT id FROM t ORDER BY id").await, ["1", "2"], "it is in the newest version");
 }

@@ -67,6 +67,29 @@ pub enum Outcome {
     Abort,
 }
 
+/// Records that were sent in a transaction which has not ended: they are in the log, and nobody may see them yet.
+///
+/// Dropping it leaves it open, until the broker aborts it after [`DELIVERY_TIMEOUT`].
+pub struct Transaction {
+    sender: Sender,
+    placed: Vec<Placed>,
+}
+
+impl Transaction {
+    /// Ends it; returns where its records lie.
+    pub async fn end(self, outcome: Outcome) -> Vec<Placed> {
+        let Self { sender, placed } = self;
+        blocking(move || {
+            match outcome {
+                Outcome::Commit => sender.producer.commit_transaction(DELIVERY_TIMEOUT).expect("the commit"),
+                Outcome::Abort => sender.producer.abort_transaction(DELIVERY_TIMEOUT).expect("the abort"),
+            }
+            placed
+        })
+        .await
+    }
+}
+
 /// Notes where each record came to lie, by the number under which it was sent.
 #[derive(Default)]
 struct Deliveries {
@@ -171,6 +194,16 @@ impl Kafka {
         records: impl IntoIterator<Item = R>,
         outcome: Outcome,
     ) -> Vec<Placed> {
+        self.begin_transaction(topic, partition, records).await.end(outcome).await
+    }
+
+    /// Sends records in one transaction of its own, which the caller ends.
+    pub async fn begin_transaction<R: Into<Record>>(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        records: impl IntoIterator<Item = R>,
+    ) -> Transaction {
         static N_TRANSACTIONS: AtomicU64 = AtomicU64::new(0);
         let mut config = client_config(self.direct());
         config.set("transactional.id", format!("{topic}-{}", N_TRANSACTIONS.fetch_add(1, Ordering::Relaxed)));
@@ -181,11 +214,7 @@ impl Kafka {
             sender.producer.begin_transaction().expect("a transaction");
             records.iter().for_each(|record| sender.send(partition, record));
             let placed = sender.flush();
-            match outcome {
-                Outcome::Commit => sender.producer.commit_transaction(DELIVERY_TIMEOUT).expect("the commit"),
-                Outcome::Abort => sender.producer.abort_transaction(DELIVERY_TIMEOUT).expect("the abort"),
-            }
-            placed
+            Transaction { sender, placed }
         })
         .await
     }

@@ -189,6 +189,37 @@ mod tests {
     }
 
     #[test]
+    fn what_a_user_gives_depends_on_his_ratings_only() {
+        // Under the same number, whatever the order of arrival and whatever other users have.
+        let pairs: Vec<(u32, u32)> = (0..40).flat_map(|user| (0..user % 9).map(move |item| (user, (item * 7 + user) % 30))).collect();
+        let matrix = |pairs: &[(u32, u32)]| {
+            let (users, items): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
+            let values: Vec<f32> = pairs.iter().map(|(user, item)| (user * 100 + item) as f32).collect();
+            Csr::new(40, 30, &users, &items, &values).unwrap()
+        };
+        let split = random_per_user(&matrix(&pairs), 0.4, 3).unwrap();
+        assert!(split.eval.n_ratings() > 0);
+        let reversed: Vec<(u32, u32)> = pairs.iter().rev().copied().collect();
+        let again = random_per_user(&matrix(&reversed), 0.4, 3).unwrap();
+        assert_eq!((&again.train, &again.eval), (&split.train, &split.eval));
+        let only: Vec<(u32, u32)> = pairs.iter().copied().filter(|(user, _)| *user == 17).collect();
+        assert_eq!(random_per_user(&matrix(&only), 0.4, 3).unwrap().eval.row(17), split.eval.row(17));
+    }
+
+    #[test]
+    fn a_user_with_one_rating_keeps_it() {
+        let ratings = Csr::new(3, 2, &[0, 1, 2, 2], &[0, 1, 0, 1], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        for seed in 0..20 {
+            let split = random_per_user(&ratings, 0.99, seed).unwrap();
+            let held_out: Vec<usize> = (0..3).map(|user| split.eval.row_len(user)).collect();
+            assert_eq!(held_out, [0, 0, 1], "seed {seed}");
+            assert_whole(&split, &ratings);
+        }
+        // Nobody has enough of them.
+        assert_eq!(random_per_user(&ratings, 0.2, 1).unwrap().eval.n_ratings(), 0);
+    }
+
+    #[test]
     fn the_newest_ratings_are_held_out_whatever_the_order_of_arrival() {
         let (users, items) = ([1u32, 0, 1, 0, 0], [0u32, 1, 1, 0, 2]);
         let (values, times) = ([10.0f32, 11.0, 12.0, 13.0, 14.0], [5i64, 9, 7, 7, 1]);
