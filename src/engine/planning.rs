@@ -466,18 +466,34 @@ struct StatementSchema {
     database: String,
 }
 
-#[async_trait::async_trait]
+impl StatementSchema {
+    fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, datafusion::error::Result<Option<Arc<dyn TableProvider>>>> {
+        Box::pin(async move {
+            let parts = if name.starts_with("__weir_ml_") || name == TARGET {
+                vec![name.to_owned()]
+            } else {
+                vec![self.database.clone(), name.to_owned()]
+            };
+            Ok(self.planning.provider(&parts).await?)
+        })
+    }
+}
+
 impl SchemaProvider for StatementSchema {
     fn table_names(&self) -> Vec<String> {
         relation_names(self.planning.snapshot(), &self.database).into_iter().map(str::to_lowercase).collect()
     }
-    async fn table(&self, name: &str) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
-        let parts = if name.starts_with("__weir_ml_") || name == TARGET {
-            vec![name.to_owned()]
-        } else {
-            vec![self.database.clone(), name.to_owned()]
-        };
-        Ok(self.planning.provider(&parts).await?)
+    // Without `async_trait`: its clauses keep the compiler from remembering what it proved of the fields (ARCHITECTURE.md).
+    fn table<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        name: &'life1 str,
+    ) -> BoxFuture<'async_trait, datafusion::error::Result<Option<Arc<dyn TableProvider>>>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.find(name)
     }
     fn table_exist(&self, name: &str) -> bool {
         self.table_names().iter().any(|known| known == name)

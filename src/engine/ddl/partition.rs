@@ -57,7 +57,7 @@ pub async fn add(
         }
     }
     if !locations.is_empty() {
-        super::table::change(call, table, |table| {
+        let edit = |table: &mut Table| {
             for (path, location) in &locations {
                 if table.partition_locations.contains_key(path) && !if_not_exists {
                     return Err(Error::new(Code::DuplicateObject, format!("partition \"{path}\" of \"{}\" already exists", table.name))
@@ -66,8 +66,8 @@ pub async fn add(
                 table.partition_locations.entry(path.clone()).or_insert_with(|| (*location).clone());
             }
             Ok(())
-        })
-        .await?;
+        };
+        super::table::change(call, table, Box::new(edit)).await?;
     }
     for directory in directories {
         durable::create_dir_all(&directory).map_err(|error| durable::io_error("create", &directory, &error))?;
@@ -81,7 +81,7 @@ pub async fn drop(call: &Call<'_>, planning: &Planning, table: &Table, partition
     for values in partitions {
         paths.push(partition_path(planning, table, values).await?);
     }
-    super::table::change(call, table, |table| {
+    let edit = |table: &mut Table| {
         for path in &paths {
             if table.partition_locations.remove(path).is_none() && !if_exists {
                 let message = format!("partition \"{path}\" is a directory of the external table \"{}\"", table.name);
@@ -90,6 +90,6 @@ pub async fn drop(call: &Call<'_>, planning: &Planning, table: &Table, partition
             }
         }
         Ok(())
-    })
-    .await
+    };
+    super::table::change(call, table, Box::new(edit)).await
 }

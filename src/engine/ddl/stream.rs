@@ -253,26 +253,26 @@ pub fn alter<'a>(call: &'a Call<'a>, name: &'a ObjectName, action: &'a AlterStre
     Box::pin(async move {
         let old = streaming_table(call, name)?;
         match action {
-            AlterStream::Pause => change(call, &old, |stream| stream.paused = true).await,
+            AlterStream::Pause => change(call, &old, Box::new(|stream: &mut StreamDef| stream.paused = true)).await,
             AlterStream::Resume => {
                 // A job that works goes on; one that failed, or waits for its next try, is started again.
                 let status = call.session.engine().streams_board().get(&old.id);
                 let is_well = status.is_some_and(|status| status.lock().state.is_well());
-                change(call, &old, move |stream| {
+                let resume = move |stream: &mut StreamDef| {
                     if stream.paused || !is_well {
                         stream.restarts = stream.restarts.wrapping_add(1);
                     }
                     stream.paused = false;
-                })
-                .await
+                };
+                change(call, &old, Box::new(resume)).await
             }
             AlterStream::Seek(target) => {
                 let to = seek_to(target, call.session.settings().timezone())?;
-                change(call, &old, move |stream| {
+                let seek = move |stream: &mut StreamDef| {
                     let number = stream.seek.as_ref().map_or(0, |seek| seek.number) + 1;
                     stream.seek = Some(Seek { number, to: to.clone() });
-                })
-                .await
+                };
+                change(call, &old, Box::new(seek)).await
             }
             AlterStream::Rename(new_name) => table::alter(call, name, &AlterTable::Rename(new_name.clone())).await,
         }
@@ -280,17 +280,15 @@ pub fn alter<'a>(call: &'a Call<'a>, name: &'a ObjectName, action: &'a AlterStre
 }
 
 /// Changes what is wanted of a stream, in the catalog as it is at that moment.
-fn change<'a>(call: &'a Call<'a>, table: &'a Table, edit: impl Fn(&mut StreamDef) + Send + Sync + 'a) -> BoxFuture<'a, Result<()>> {
-    Box::pin(async move {
-        table::change(call, table, move |current| match &mut current.stream {
-            Some(stream) => {
-                edit(stream);
-                Ok(())
-            }
-            None => Err(not_streaming(current, "Use ALTER TABLE.")),
-        })
-        .await
-    })
+fn change<'a>(call: &'a Call<'a>, table: &'a Table, edit: Box<dyn Fn(&mut StreamDef) + Send + Sync + 'a>) -> BoxFuture<'a, Result<()>> {
+    let edit = move |current: &mut Table| match &mut current.stream {
+        Some(stream) => {
+            edit(stream);
+            Ok(())
+        }
+        None => Err(not_streaming(current, "Use ALTER TABLE.")),
+    };
+    table::change(call, table, Box::new(edit))
 }
 
 fn seek_to(target: &SeekTarget, timezone: &str) -> Result<SeekTo> {

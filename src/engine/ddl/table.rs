@@ -15,6 +15,7 @@ use crate::tables::hive::{Format, HiveTable};
 use crate::tables::managed::{NewTable, storable_schema};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::logical_expr::LogicalPlan;
+use futures::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -464,18 +465,17 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
                 return Err(Error::new(Code::InvalidParameter, format!("property \"{name}\" of table \"{}\" cannot be set", table.name))
                     .hint("Properties that start with \"delta.\" belong to the server."));
             }
-            change(call, &table, move |table| {
-                for (key, value) in &pairs {
-                    table.properties.retain(|(known, _)| known != key);
-                    table.properties.push((key.clone(), value.clone()));
-                }
-                Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table)).map(|_| ()).or_else(
-                    |error| {
-                        if table.kind != TableKind::External || table.is_external_delta() { Ok(()) } else { Err(error) }
-                    },
-                )
-            })
-            .await
+            let edit =
+                move |table: &mut Table| {
+                    for (key, value) in &pairs {
+                        table.properties.retain(|(known, _)| known != key);
+                        table.properties.push((key.clone(), value.clone()));
+                    }
+                    Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table))
+                        .map(|_| ())
+                        .or_else(|error| if table.kind != TableKind::External || table.is_external_delta() { Ok(()) } else { Err(error) })
+                };
+            change(call, &table, Box::new(edit)).await
         }
         AlterTable::AddPartitions { if_not_exists, partitions } => {
             partition::add(call, &planning, &table, partitions, *if_not_exists).await
@@ -512,7 +512,7 @@ async fn add_columns(call: &Call<'_>, table: &Table, columns: &[ColumnDef]) -> R
             .hint("CREATE TABLE .. AS SELECT a new one with the column."));
     }
     let columns: Vec<Column> = columns.iter().map(declared).collect();
-    change(call, table, move |table| {
+    let edit = move |table: &mut Table| {
         for column in &columns {
             if table.columns.iter().chain(&table.partition_columns).any(|known| known.name.eq_ignore_ascii_case(&column.name)) {
                 return Err(Error::new(
@@ -529,21 +529,23 @@ async fn add_columns(call: &Call<'_>, table: &Table, columns: &[ColumnDef]) -> R
             table.columns.push(column.clone());
         }
         providers::schema(&table.columns).map(|_| ())
-    })
-    .await
+    };
+    change(call, table, Box::new(edit)).await
 }
 
+/// What a statement changes in a definition.
+pub(super) type Edit<'a> = Box<dyn Fn(&mut Table) -> Result<()> + Send + Sync + 'a>;
+
 /// Changes a table's definition in the catalog as it is at that moment.
-pub(super) async fn change(call: &Call<'_>, table: &Table, edit: impl Fn(&mut Table) -> Result<()> + Send + Sync) -> Result<()> {
-    let key = ObjectKey::new(&table.database, &table.name);
-    call.session
-        .engine()
-        .catalog()
-        .update(|snapshot| {
+pub(super) fn change<'a>(call: &'a Call<'a>, table: &'a Table, edit: Edit<'a>) -> BoxFuture<'a, Result<()>> {
+    Box::pin(async move {
+        let key = ObjectKey::new(&table.database, &table.name);
+        let update = call.session.engine().catalog().update(|snapshot| {
             let Some(current) = snapshot.tables.get(&key) else { return Err(dml::not_a_table(snapshot, &key, &table.name)) };
             let mut changed = (**current).clone();
             edit(&mut changed)?;
             Ok((vec![Change::PutTable(changed)], ()))
-        })
-        .await
+        });
+        update.await
+    })
 }

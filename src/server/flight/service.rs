@@ -22,6 +22,7 @@ use arrow_flight::{
     PutResult, SchemaResult, Ticket,
 };
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use prost::Message;
 use std::sync::Arc;
@@ -193,7 +194,96 @@ fn one<T: Send + 'static>(value: T) -> BoxStream<'static, Result<T, Status>> {
     futures::stream::once(std::future::ready(Ok(value))).boxed()
 }
 
-#[tonic::async_trait]
+impl FlightSql {
+    fn answer_handshake(
+        &self,
+        request: Request<Streaming<HandshakeRequest>>,
+    ) -> BoxFuture<'_, Answer<<Self as FlightService>::HandshakeStream>> {
+        Box::pin(async move {
+            let (headers, extensions, mut requests) = request.into_parts();
+            let token = self.door.shake_hands(&headers, &extensions, &mut requests).await.map_err(|error| status(&error))?;
+            let bearer = MetadataValue::try_from(format!("Bearer {token}"))
+                .map_err(|_| status(&Error::new(Code::Unauthenticated, "the token is not ASCII")))?;
+            let payload = HandshakeResponse { protocol_version: 0, payload: token.into_bytes().into() };
+            let mut response = Response::new(one(payload));
+            response.metadata_mut().insert("authorization", bearer);
+            Ok(response)
+        })
+    }
+
+    fn answer_list_flights(&self, request: Request<Criteria>) -> BoxFuture<'_, Answer<<Self as FlightService>::ListFlightsStream>> {
+        Box::pin(async move {
+            self.caller(&request).await.map_err(|error| status(&error))?;
+            Ok(Response::new(futures::stream::empty().boxed()))
+        })
+    }
+
+    fn answer_get_flight_info(&self, request: Request<FlightDescriptor>) -> BoxFuture<'_, Answer<FlightInfo>> {
+        Box::pin(async move { self.info(request).await.map(Response::new).map_err(|error| status(&error)) })
+    }
+
+    fn answer_poll_flight_info(&self, request: Request<FlightDescriptor>) -> BoxFuture<'_, Answer<PollInfo>> {
+        Box::pin(async move {
+            // Nothing runs before DoGet, so the first answer is complete.
+            let info = self.info(request).await.map_err(|error| status(&error))?;
+            Ok(Response::new(PollInfo { info: Some(info), flight_descriptor: None, progress: Some(1.0), expiration_time: None }))
+        })
+    }
+
+    fn answer_get_schema(&self, request: Request<FlightDescriptor>) -> BoxFuture<'_, Answer<SchemaResult>> {
+        Box::pin(async move { self.schema(request).await.map(Response::new).map_err(|error| status(&error)) })
+    }
+
+    fn answer_do_get(&self, request: Request<Ticket>) -> BoxFuture<'_, Answer<<Self as FlightService>::DoGetStream>> {
+        Box::pin(async move { self.get(request).await.map(Response::new).map_err(|error| status(&error)) })
+    }
+
+    fn answer_do_put(&self, request: Request<Streaming<FlightData>>) -> BoxFuture<'_, Answer<<Self as FlightService>::DoPutStream>> {
+        Box::pin(async move {
+            let app_metadata = self.put(request).await.map_err(|error| status(&error))?.into();
+            Ok(Response::new(one(PutResult { app_metadata })))
+        })
+    }
+
+    fn answer_do_action(&self, request: Request<Action>) -> BoxFuture<'_, Answer<<Self as FlightService>::DoActionStream>> {
+        Box::pin(async move {
+            let body = self.act(request).await.map_err(|error| status(&error))?;
+            let results = body.map(|body| Ok(arrow_flight::Result { body: body.into() }));
+            Ok(Response::new(futures::stream::iter(results).boxed()))
+        })
+    }
+
+    fn answer_list_actions(&self, request: Request<Empty>) -> BoxFuture<'_, Answer<<Self as FlightService>::ListActionsStream>> {
+        Box::pin(async move {
+            self.caller(&request).await.map_err(|error| status(&error))?;
+            let actions =
+                ACTIONS.iter().map(|(name, description)| Ok(ActionType { r#type: (*name).into(), description: (*description).into() }));
+            Ok(Response::new(futures::stream::iter(actions).boxed()))
+        })
+    }
+
+    fn answer_do_exchange(
+        &self,
+        _request: Request<Streaming<FlightData>>,
+    ) -> BoxFuture<'_, Answer<<Self as FlightService>::DoExchangeStream>> {
+        Box::pin(async move { Err(status(&Error::new(Code::NotSupported, "DoExchange is not supported"))) })
+    }
+}
+
+/// RPCs without `async_trait`: its clauses keep the compiler from remembering what it proved of the service, once for each
+/// (ARCHITECTURE.md).
+macro_rules! rpcs {
+    ($($rpc:ident => $answer:ident: $request:ty => $response:ty,)*) => {$(
+        fn $rpc<'life0, 'async_trait>(&'life0 self, request: $request) -> BoxFuture<'async_trait, Answer<$response>>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            self.$answer(request)
+        }
+    )*};
+}
+
 impl FlightService for FlightSql {
     type HandshakeStream = BoxStream<'static, Result<HandshakeResponse, Status>>;
     type ListFlightsStream = BoxStream<'static, Result<FlightInfo, Status>>;
@@ -203,60 +293,17 @@ impl FlightService for FlightSql {
     type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
     type DoExchangeStream = FlightStream;
 
-    async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Answer<Self::HandshakeStream> {
-        let (headers, extensions, mut requests) = request.into_parts();
-        let token = self.door.shake_hands(&headers, &extensions, &mut requests).await.map_err(|error| status(&error))?;
-        let bearer = MetadataValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| status(&Error::new(Code::Unauthenticated, "the token is not ASCII")))?;
-        let payload = HandshakeResponse { protocol_version: 0, payload: token.into_bytes().into() };
-        let mut response = Response::new(one(payload));
-        response.metadata_mut().insert("authorization", bearer);
-        Ok(response)
-    }
-
-    async fn list_flights(&self, request: Request<Criteria>) -> Answer<Self::ListFlightsStream> {
-        self.caller(&request).await.map_err(|error| status(&error))?;
-        Ok(Response::new(futures::stream::empty().boxed()))
-    }
-
-    async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Answer<FlightInfo> {
-        self.info(request).await.map(Response::new).map_err(|error| status(&error))
-    }
-
-    async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Answer<PollInfo> {
-        // Nothing runs before DoGet, so the first answer is complete.
-        let info = self.info(request).await.map_err(|error| status(&error))?;
-        Ok(Response::new(PollInfo { info: Some(info), flight_descriptor: None, progress: Some(1.0), expiration_time: None }))
-    }
-
-    async fn get_schema(&self, request: Request<FlightDescriptor>) -> Answer<SchemaResult> {
-        self.schema(request).await.map(Response::new).map_err(|error| status(&error))
-    }
-
-    async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
-        self.get(request).await.map(Response::new).map_err(|error| status(&error))
-    }
-
-    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Answer<Self::DoPutStream> {
-        let app_metadata = self.put(request).await.map_err(|error| status(&error))?.into();
-        Ok(Response::new(one(PutResult { app_metadata })))
-    }
-
-    async fn do_action(&self, request: Request<Action>) -> Answer<Self::DoActionStream> {
-        let body = self.act(request).await.map_err(|error| status(&error))?;
-        let results = body.map(|body| Ok(arrow_flight::Result { body: body.into() }));
-        Ok(Response::new(futures::stream::iter(results).boxed()))
-    }
-
-    async fn list_actions(&self, request: Request<Empty>) -> Answer<Self::ListActionsStream> {
-        self.caller(&request).await.map_err(|error| status(&error))?;
-        let actions =
-            ACTIONS.iter().map(|(name, description)| Ok(ActionType { r#type: (*name).into(), description: (*description).into() }));
-        Ok(Response::new(futures::stream::iter(actions).boxed()))
-    }
-
-    async fn do_exchange(&self, _request: Request<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
-        Err(status(&Error::new(Code::NotSupported, "DoExchange is not supported")))
+    rpcs! {
+        handshake => answer_handshake: Request<Streaming<HandshakeRequest>> => Self::HandshakeStream,
+        list_flights => answer_list_flights: Request<Criteria> => Self::ListFlightsStream,
+        get_flight_info => answer_get_flight_info: Request<FlightDescriptor> => FlightInfo,
+        poll_flight_info => answer_poll_flight_info: Request<FlightDescriptor> => PollInfo,
+        get_schema => answer_get_schema: Request<FlightDescriptor> => SchemaResult,
+        do_get => answer_do_get: Request<Ticket> => Self::DoGetStream,
+        do_put => answer_do_put: Request<Streaming<FlightData>> => Self::DoPutStream,
+        do_action => answer_do_action: Request<Action> => Self::DoActionStream,
+        list_actions => answer_list_actions: Request<Empty> => Self::ListActionsStream,
+        do_exchange => answer_do_exchange: Request<Streaming<FlightData>> => Self::DoExchangeStream,
     }
 }
 

@@ -33,7 +33,6 @@ pub mod write;
 use crate::error::Result;
 use crate::storage::{Location, Storage};
 use crate::tables::WriteMode;
-use async_trait::async_trait;
 use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
 use datafusion::arrow::compute::and;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -50,6 +49,7 @@ use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 use line_source::LineSource;
 use listing::{DataFile, Listing};
 use object_store::ObjectStore;
@@ -220,7 +220,42 @@ fn table_schema(def: &HiveTableDef, with_file: bool) -> TableSchema {
     TableSchema::builder(Arc::new(file_schema)).with_table_partition_cols(partition_columns).build()
 }
 
-#[async_trait]
+impl HiveTable {
+    fn plan<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
+        limit: Option<usize>,
+    ) -> BoxFuture<'a, PlanResult<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
+            let listing = self.list().await?;
+            let (n_files, n_partitions) = (listing.files.len(), listing.partitions.len());
+            let files = self.prune(state, listing.files, filters)?;
+            let selected = files.iter().map(|file| partition_text(&self.def.partition_columns, &file.values)).collect::<BTreeSet<_>>();
+            let selection = Selection {
+                partitions: (!self.def.partition_columns.is_empty()).then_some((selected.len(), n_partitions)),
+                files: (files.len(), n_files),
+                pins: Arc::new(listing.pins),
+            };
+            let mut statistics = Statistics::new_unknown(self.table_schema.table_schema());
+            let n_bytes = files.iter().map(|file| usize::try_from(file.meta.size).unwrap_or(usize::MAX)).fold(0, usize::saturating_add);
+            statistics.total_byte_size = Precision::Inexact(n_bytes);
+            let group = FileGroup::new(files.into_iter().map(|file| self.partitioned_file(file)).collect());
+            let groups = if group.is_empty() { vec![group] } else { group.split_files(state.config().target_partitions()) };
+            let config = FileScanConfigBuilder::new(self.storage.store_url(), self.source(state, selection))
+                .with_file_groups(groups)
+                .with_statistics(statistics)
+                .with_projection_indices(projection.cloned())?
+                .with_limit(limit)
+                .with_expr_adapter(Some(Arc::new(parquet::HiveAdapterFactory)))
+                .build();
+            let scan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(config);
+            Ok(scan)
+        })
+    }
+}
+
 impl TableProvider for HiveTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(self.table_schema.table_schema())
@@ -242,34 +277,21 @@ impl TableProvider for HiveTable {
         Ok(filters.iter().map(support).collect())
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    // Without `async_trait`: its clauses keep the compiler from remembering what it proved of the arguments (ARCHITECTURE.md).
+    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
+        &'life0 self,
+        state: &'life1 dyn Session,
+        projection: Option<&'life2 Vec<usize>>,
+        filters: &'life3 [Expr],
         limit: Option<usize>,
-    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        let listing = self.list().await?;
-        let (n_files, n_partitions) = (listing.files.len(), listing.partitions.len());
-        let files = self.prune(state, listing.files, filters)?;
-        let selected = files.iter().map(|file| partition_text(&self.def.partition_columns, &file.values)).collect::<BTreeSet<_>>();
-        let selection = Selection {
-            partitions: (!self.def.partition_columns.is_empty()).then_some((selected.len(), n_partitions)),
-            files: (files.len(), n_files),
-            pins: Arc::new(listing.pins),
-        };
-        let mut statistics = Statistics::new_unknown(self.table_schema.table_schema());
-        let n_bytes = files.iter().map(|file| usize::try_from(file.meta.size).unwrap_or(usize::MAX)).fold(0, usize::saturating_add);
-        statistics.total_byte_size = Precision::Inexact(n_bytes);
-        let group = FileGroup::new(files.into_iter().map(|file| self.partitioned_file(file)).collect());
-        let groups = if group.is_empty() { vec![group] } else { group.split_files(state.config().target_partitions()) };
-        let config = FileScanConfigBuilder::new(self.storage.store_url(), self.source(state, selection))
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .with_expr_adapter(Some(Arc::new(parquet::HiveAdapterFactory)))
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+    ) -> BoxFuture<'async_trait, PlanResult<Arc<dyn ExecutionPlan>>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        'life3: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.plan(state, projection, filters, limit)
     }
 }

@@ -5,7 +5,7 @@
 //! does not write them: here the actions of the log are replayed as they stand, without understanding their fields.
 
 use super::log::TableLog;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;

@@ -17,7 +17,6 @@ use super::snapshot::Snapshot;
 use super::version::{Pin, Version};
 use super::write::conform;
 use crate::error::{Code, Error, Result};
-use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
@@ -29,6 +28,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -101,38 +101,44 @@ struct ChangeSink {
 }
 
 impl ChangeSink {
-    async fn write(&self, mut rows: SendableRecordBatchStream, context: &Arc<TaskContext>) -> datafusion::common::Result<u64> {
-        let (name, definition, pool) = (self.table.name(), &self.version.definition, context.memory_pool());
-        let n_values = self.schema.fields().len() - 2;
-        let mut changed = Places::new(&format!("{} {name}", self.operation), pool);
-        let mut files = FilesWriter::new(&self.table, Arc::clone(definition), Place::New, self.operation, pool);
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
-            changed.add(batch.column(n_values), batch.column(n_values + 1))?;
-            if n_values > 0 {
-                let values = batch.project(&(0..n_values).collect::<Vec<_>>())?;
-                files.write(&conform(name, definition, &values)?).await?;
+    fn write<'a>(
+        &'a self,
+        mut rows: SendableRecordBatchStream,
+        context: &'a Arc<TaskContext>,
+    ) -> BoxFuture<'a, datafusion::common::Result<u64>> {
+        Box::pin(async move {
+            let (name, definition, pool) = (self.table.name(), &self.version.definition, context.memory_pool());
+            let n_values = self.schema.fields().len() - 2;
+            let mut changed = Places::new(&format!("{} {name}", self.operation), pool);
+            let mut files = FilesWriter::new(&self.table, Arc::clone(definition), Place::New, self.operation, pool);
+            while let Some(batch) = rows.next().await {
+                let batch = batch?;
+                changed.add(batch.column(n_values), batch.column(n_values + 1))?;
+                if n_values > 0 {
+                    let values = batch.project(&(0..n_values).collect::<Vec<_>>())?;
+                    files.write(&conform(name, definition, &values)?).await?;
+                }
             }
-        }
-        if changed.n_rows == 0 {
-            return Ok(0);
-        }
-        let all: Vec<&Arc<LiveFile>> = self.version.files.iter().collect();
-        let mut removed = Vec::with_capacity(changed.files.len());
-        for (number, gone) in &changed.files {
-            let Some(file) = all.get(*number).copied() else {
-                return Err(Error::internal(format!("a row of file {number}, which the version does not have")).into());
-            };
-            removed.push(Arc::clone(file));
-            if file.stats.as_ref().is_none_or(|stats| stats.n_rows != gone.n_rows) {
-                self.keep(file, gone, &mut files, context).await?;
+            if changed.n_rows == 0 {
+                return Ok(0);
             }
-        }
-        let (written, unfinished) = files.finish().await?;
-        let commit = Commit { replace: Replace::Rows(removed), ..Commit::append(self.operation, Arc::clone(definition), written) };
-        self.table.commit(commit, unfinished).await?;
-        self.table.compact_in_background(pool);
-        Ok(changed.n_rows)
+            let all: Vec<&Arc<LiveFile>> = self.version.files.iter().collect();
+            let mut removed = Vec::with_capacity(changed.files.len());
+            for (number, gone) in &changed.files {
+                let Some(file) = all.get(*number).copied() else {
+                    return Err(Error::internal(format!("a row of file {number}, which the version does not have")).into());
+                };
+                removed.push(Arc::clone(file));
+                if file.stats.as_ref().is_none_or(|stats| stats.n_rows != gone.n_rows) {
+                    self.keep(file, gone, &mut files, context).await?;
+                }
+            }
+            let (written, unfinished) = files.finish().await?;
+            let commit = Commit { replace: Replace::Rows(removed), ..Commit::append(self.operation, Arc::clone(definition), written) };
+            self.table.commit(commit, unfinished).await?;
+            self.table.compact_in_background(pool);
+            Ok(changed.n_rows)
+        })
     }
 
     /// Writes the rows of a file that stay.
@@ -169,14 +175,23 @@ impl DisplayAs for ChangeSink {
     }
 }
 
-#[async_trait]
 impl DataSink for ChangeSink {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    async fn write_all(&self, rows: SendableRecordBatchStream, context: &Arc<TaskContext>) -> datafusion::common::Result<u64> {
-        self.write(rows, context).await
+    // Without `async_trait`: its clauses keep the compiler from remembering what it proved of the fields (ARCHITECTURE.md).
+    fn write_all<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        rows: SendableRecordBatchStream,
+        context: &'life1 Arc<TaskContext>,
+    ) -> BoxFuture<'async_trait, datafusion::common::Result<u64>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.write(rows, context)
     }
 }
 

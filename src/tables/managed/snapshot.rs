@@ -5,7 +5,6 @@ use super::log::TableLog;
 use super::places::{FILE_COLUMN, ROW_COLUMN};
 use super::stats::{FileStats, bounds_are_exact};
 use super::version::Version;
-use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
@@ -24,6 +23,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use futures::future::BoxFuture;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use parquet::arrow::RowNumber;
@@ -235,7 +235,61 @@ fn merged(files: &[Arc<Statistics>], n_columns: usize) -> Statistics {
     total
 }
 
-#[async_trait]
+impl Snapshot {
+    fn plan<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
+        limit: Option<usize>,
+    ) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
+            let (partition_filters, row_filters): (Vec<&Expr>, Vec<&Expr>) =
+                filters.iter().partition(|filter| self.is_partition_filter(filter));
+            let files = self.in_partitions(state, &partition_filters)?;
+            let files = self.prune(state, &row_filters, files)?;
+
+            let scan_schema = self.scan_schema();
+            let n_columns = scan_schema.table_schema().fields().len();
+            let indexes: Vec<usize> = match projection {
+                Some(projection) => projection.iter().map(|&index| self.scan_index(index)).collect(),
+                None => (0..n_columns).map(|index| self.scan_index(index)).collect(),
+            };
+            if files.is_empty() {
+                return Ok(Arc::new(EmptyExec::new(Arc::new(scan_schema.table_schema().project(&indexes)?))) as Arc<dyn ExecutionPlan>);
+            }
+            let statistics: Vec<Arc<Statistics>> = files.iter().map(|file| Arc::new(self.file_statistics(file))).collect();
+            let total = merged(&statistics, n_columns);
+            let numbers = self.numbers();
+            let number = |file: &LiveFile| numbers.get(&file.path).copied().unwrap_or_default();
+            let scanned = files.iter().zip(statistics).map(|(file, statistics)| self.scan_file(file, number(file), statistics)).collect();
+            let groups = FileGroup::new(scanned).split_files(state.config().target_partitions());
+
+            if self.version.definition.is_foreign {
+                let store = state.runtime_env().object_store(&self.log.store_url)?;
+                let n_files = (files.len(), self.version.files.iter().count());
+                let source = crate::tables::hive::foreign_parquet(store, state.config_options(), scan_schema, n_files);
+                let config = FileScanConfigBuilder::new(self.log.store_url.clone(), source)
+                    .with_file_groups(groups)
+                    .with_statistics(total)
+                    .with_projection_indices(Some(indexes))?
+                    .with_limit(limit)
+                    .with_expr_adapter(Some(crate::tables::hive::foreign_columns()))
+                    .build();
+                return Ok(DataSourceExec::from_data_source(config));
+            }
+            let format = ParquetFormat::new().with_options(state.table_options().parquet.clone());
+            let config = FileScanConfigBuilder::new(self.log.store_url.clone(), format.file_source(scan_schema))
+                .with_file_groups(groups)
+                .with_statistics(total)
+                .with_projection_indices(Some(indexes))?
+                .with_limit(limit)
+                .build();
+            format.create_physical_plan(state, config).await
+        })
+    }
+}
+
 impl TableProvider for Snapshot {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -245,55 +299,22 @@ impl TableProvider for Snapshot {
         TableType::Base
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    // Without `async_trait`: its clauses keep the compiler from remembering what it proved of the arguments (ARCHITECTURE.md).
+    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
+        &'life0 self,
+        state: &'life1 dyn Session,
+        projection: Option<&'life2 Vec<usize>>,
+        filters: &'life3 [Expr],
         limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (partition_filters, row_filters): (Vec<&Expr>, Vec<&Expr>) =
-            filters.iter().partition(|filter| self.is_partition_filter(filter));
-        let files = self.in_partitions(state, &partition_filters)?;
-        let files = self.prune(state, &row_filters, files)?;
-
-        let scan_schema = self.scan_schema();
-        let n_columns = scan_schema.table_schema().fields().len();
-        let indexes: Vec<usize> = match projection {
-            Some(projection) => projection.iter().map(|&index| self.scan_index(index)).collect(),
-            None => (0..n_columns).map(|index| self.scan_index(index)).collect(),
-        };
-        if files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(Arc::new(scan_schema.table_schema().project(&indexes)?))));
-        }
-        let statistics: Vec<Arc<Statistics>> = files.iter().map(|file| Arc::new(self.file_statistics(file))).collect();
-        let total = merged(&statistics, n_columns);
-        let numbers = self.numbers();
-        let number = |file: &LiveFile| numbers.get(&file.path).copied().unwrap_or_default();
-        let scanned = files.iter().zip(statistics).map(|(file, statistics)| self.scan_file(file, number(file), statistics)).collect();
-        let groups = FileGroup::new(scanned).split_files(state.config().target_partitions());
-
-        if self.version.definition.is_foreign {
-            let store = state.runtime_env().object_store(&self.log.store_url)?;
-            let n_files = (files.len(), self.version.files.iter().count());
-            let source = crate::tables::hive::foreign_parquet(store, state.config_options(), scan_schema, n_files);
-            let config = FileScanConfigBuilder::new(self.log.store_url.clone(), source)
-                .with_file_groups(groups)
-                .with_statistics(total)
-                .with_projection_indices(Some(indexes))?
-                .with_limit(limit)
-                .with_expr_adapter(Some(crate::tables::hive::foreign_columns()))
-                .build();
-            return Ok(DataSourceExec::from_data_source(config));
-        }
-        let format = ParquetFormat::new().with_options(state.table_options().parquet.clone());
-        let config = FileScanConfigBuilder::new(self.log.store_url.clone(), format.file_source(scan_schema))
-            .with_file_groups(groups)
-            .with_statistics(total)
-            .with_projection_indices(Some(indexes))?
-            .with_limit(limit)
-            .build();
-        format.create_physical_plan(state, config).await
+    ) -> BoxFuture<'async_trait, Result<Arc<dyn ExecutionPlan>>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        'life3: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.plan(state, projection, filters, limit)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {

@@ -18,7 +18,9 @@ async fn records_that_are_gone_fail_or_are_skipped() {
     assert_eq!(failure.kind, FailureKind::DataLost);
     let detail = failure.error.detail.clone().unwrap();
     assert!(detail.contains("offsets 1 to "), "{detail}");
-    assert!(reading.rows.is_empty() && reading.handle.is_finished());
+    assert!(reading.rows.is_empty());
+    // The queue is closed by the end of the thread.
+    assert!(reading.events.recv().await.is_none());
 
     let mut reading = bench.start(&[("on_data_loss", "skip")], &[(0, 1)], false);
     reading.until("the end", |reading| reading.positions.get(&0) == Some(&10)).await;
@@ -89,10 +91,8 @@ async fn reading_goes_on_after_the_broker_was_away() {
 fn a_question_without_an_answer_says_why() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let options = KafkaOptions::of_topic("events", &closed, &[]).unwrap();
-    let asked_at = std::time::Instant::now();
     let error = n_partitions(&options, WAIT_MAX).unwrap_err();
     assert_eq!((error.code, error.message), (Code::Unavailable, format!("could not reach broker \"{closed}\": connection refused")));
-    assert!(asked_at.elapsed() < Duration::from_secs(10));
     let bench = Bench::new(1);
     let options = KafkaOptions::of_topic("nowhere", bench.broker.bootstrap_servers(), &[]).unwrap();
     let error = n_partitions(&options, WAIT_MAX).unwrap_err();
