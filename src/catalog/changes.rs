@@ -10,6 +10,7 @@ use std::sync::Arc;
 ///
 /// A put replaces what has the same name; who must not replace looks into the snapshot first.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a statement makes a few, and they live as long as it")]
 pub enum Change {
     PutDatabase(Database),
     DropDatabase(String),

@@ -59,7 +59,11 @@ OPTIONS (model_type = 'matrix_factorization',
   [, num_factors = n] [, regParam = x] [, max_iterations = n] [, nonnegative = TRUE] [, seed = n] [, ..])
 AS query",
     ),
-    topic("CREATE SECRET", "name a secret that lies outside", "CREATE SECRET [IF NOT EXISTS] name FROM { ENV 'NAME' | FILE 'path' }"),
+    topic(
+        "CREATE SECRET",
+        "name a secret that lies outside",
+        "CREATE [OR REPLACE] SECRET [IF NOT EXISTS] name FROM { ENV 'NAME' | FILE 'path' }",
+    ),
     topic(
         "CREATE TABLE",
         "make a table that the server keeps",

@@ -295,20 +295,37 @@ fn mask(statement: &Statement, sql: &str) -> String {
         Statement::CreateUser { name, .. } => format!("CREATE USER {} PASSWORD '***'", parser::quote_name(name)),
         Statement::AlterUser { name, .. } => format!("ALTER USER {} PASSWORD '***'", parser::quote_name(name)),
         Statement::CreateStream(create) => {
-            let secrets = create.table.options.iter().filter(|option| ddl::stream::is_secret(option));
-            secrets.filter_map(|option| option.value.as_text()).fold(sql.trim().to_owned(), |text, secret| hide(&text, &secret))
+            let options = create.table.options.iter().chain(&create.table.properties);
+            let secrets = options.filter(|option| ddl::stream::is_secret(option)).map(|option| option.value.as_text());
+            let location = create.table.location.as_deref().and_then(keys_in).map(|keys| Some(keys.to_owned()));
+            let hidden = secrets.chain(location).try_fold(sql.trim().to_owned(), |text, secret| hide(&text, &secret?));
+            hidden.unwrap_or_else(|| format!("CREATE STREAMING TABLE {} ***", create.table.name))
+        }
+        Statement::CreateTable(parser::CreateTable { location: Some(location), .. })
+        | Statement::CreateDatabase { location: Some(location), .. } => {
+            let hidden = keys_in(location).and_then(|keys| hide(sql.trim(), keys));
+            hidden.unwrap_or_else(|| sql.trim().to_owned())
         }
         _ => sql.trim().to_owned(),
     }
 }
 
-/// A text without a literal, however it is quoted.
-fn hide(text: &str, secret: &str) -> String {
+/// A text without a literal; `None` when it is quoted in a way in which it is not found.
+fn hide(text: &str, secret: &str) -> Option<String> {
     if secret.is_empty() {
-        return text.to_owned();
+        return Some(text.to_owned());
     }
     let spellings = [secret.replace('\'', "''"), secret.replace('"', "\"\""), secret.to_owned()];
-    spellings.iter().fold(text.to_owned(), |text, spelling| text.replace(spelling.as_str(), "***"))
+    let hidden = spellings.iter().fold(text.to_owned(), |text, spelling| text.replace(spelling.as_str(), "***"));
+    (hidden != text).then_some(hidden)
+}
+
+/// What may be keys in `s3://key:secret@bucket/..`, which no location may have. A secret key may have slashes in it.
+fn keys_in(location: &str) -> Option<&str> {
+    let (_, rest) = location.split_once("://")?;
+    let (keys, _) = rest.rsplit_once('@')?;
+    let first = rest.split('/').next().unwrap_or_default();
+    first.contains([':', '@']).then_some(keys)
 }
 
 #[cfg(test)]
@@ -327,6 +344,18 @@ mod tests {
                 "CREATE STREAMING TABLE t (a INT) WITH ('properties.ssl.key.password' = \"hunter2\", 'x.secret' = SECRET s)",
                 "CREATE STREAMING TABLE t (a INT) WITH ('properties.ssl.key.password' = \"***\", 'x.secret' = SECRET s)",
             ),
+            (
+                "CREATE STREAMING TABLE t (a INT) TBLPROPERTIES ('properties.sasl.password' = 'hunter2')",
+                "CREATE STREAMING TABLE t (a INT) TBLPROPERTIES ('properties.sasl.password' = '***')",
+            ),
+            ("CREATE STREAMING TABLE t (a INT) WITH ('properties.sasl.password' = ['hunter2'])", "CREATE STREAMING TABLE t ***"),
+            (
+                "CREATE STREAMING TABLE t (a INT) LOCATION 's3://key:hun/ter@lake/t' WITH ('topic' = 't')",
+                "CREATE STREAMING TABLE t (a INT) LOCATION 's3://***@lake/t' WITH ('topic' = 't')",
+            ),
+            ("CREATE TABLE t (a INT) LOCATION 's3://key:hunter2@lake/t'", "CREATE TABLE t (a INT) LOCATION 's3://***@lake/t'"),
+            ("CREATE DATABASE d LOCATION 's3://key:hunter2@lake/t'", "CREATE DATABASE d LOCATION 's3://***@lake/t'"),
+            ("CREATE TABLE t (a INT) LOCATION 's3://lake/a@b'", "CREATE TABLE t (a INT) LOCATION 's3://lake/a@b'"),
             (" DROP TABLE t ", "DROP TABLE t"),
         ] {
             assert_eq!(mask(&parser::parse_one(sql).unwrap(), sql), expected, "{sql}");

@@ -4,7 +4,7 @@ use crate::catalog::{ObjectKey, Table, TableKind};
 use crate::engine::dispatch::Call;
 use crate::engine::execute::{self, Runnable};
 use crate::engine::planning::Planning;
-use crate::engine::{IngestMode, ddl, errors, providers};
+use crate::engine::{IngestMode, ddl, errors, places, providers};
 use crate::error::{Code, Error, Result};
 use crate::parser::{CopyTo, Insert, PartitionValue};
 use crate::storage::Access;
@@ -193,7 +193,8 @@ async fn write_plan(planning: &Planning, table: &Table, input: Arc<dyn Execution
     refuse_external_delta(table)?;
     match table.kind {
         TableKind::External => {
-            engine.storage().location(&table.location, Access::Write)?;
+            let location = engine.storage().location(&table.location, Access::Write)?;
+            places::refuse_inside(engine, &location.local, &table.location)?;
             providers::hive(engine, table)?.insert_plan(input, mode)
         }
         TableKind::Managed => providers::managed(engine, table).await?.insert_plan(input, mode),
@@ -339,6 +340,7 @@ pub async fn copy(call: &Call<'_>, copy: &CopyTo, values: &[ScalarValue]) -> Res
     let planning = call.planning();
     let engine = Arc::clone(call.session.engine());
     let location = engine.storage().location(&copy.target, Access::Write)?;
+    places::refuse_inside(&engine, &location.local, &copy.target)?;
     let kind = match copy.stored_as.as_deref().or_else(|| providers::kind_of_ending(&copy.target)) {
         Some(kind) => kind.to_owned(),
         None => {

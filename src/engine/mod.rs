@@ -348,7 +348,7 @@ impl Engine {
         })
     }
 
-    /// Ends a table that left the catalog; a managed one's files go when running queries have had time to end.
+    /// Ends a table that left the catalog; its files go, when they are ours, after running queries have had time to end.
     async fn forget_table(self: &Arc<Self>, table: &Table) {
         if table.kind == TableKind::External {
             self.delta.forget(&table.id);
@@ -359,19 +359,20 @@ impl Engine {
         }
         self.streams.close(&table.id);
         self.streams.board().remove(&table.id);
-        if table.located {
-            return;
-        }
-        let place = match places::of(self, table) {
-            Ok(place) => place,
-            Err(error) => return tracing::warn!(table = %providers::full_name(table), %error, "a dropped table's files stay"),
+        let place = match table.located {
+            true => None,
+            false => match places::of(self, table) {
+                Ok(place) => Some(place),
+                Err(error) => return tracing::warn!(table = %providers::full_name(table), %error, "a dropped table's files stay"),
+            },
         };
         let (id, managed) = (table.id.clone(), Arc::clone(&self.managed));
         // Not waited for at shutdown: the next start sweeps what is left.
         drop(crate::telemetry::task::spawn(format!("delete {}", table.location), async move {
             tokio::time::sleep(DROP_GRACE).await;
-            if let Err(error) = managed.close(&id, Some(&place)).await {
-                tracing::warn!(place = %place.text(), %error, "could not delete a dropped table's files");
+            // A statement that began before the DROP may have opened it again.
+            if let Err(error) = managed.close(&id, place.as_ref()).await {
+                tracing::warn!(table = %id, %error, "could not delete a dropped table's files");
             }
         }));
     }

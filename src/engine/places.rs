@@ -69,6 +69,21 @@ async fn given(engine: &Engine, location: &str) -> Result<(Place, Reserved)> {
     Ok((place, reserved))
 }
 
+/// Refuses to write files into the directory of a managed or streaming table: its log does not know them, and what it knows
+/// must stay. `directory` is resolved; `location` is what the statement says.
+pub fn refuse_inside(engine: &Engine, directory: &Path, location: &str) -> Result<()> {
+    let snapshot = engine.catalog().snapshot();
+    let mut tables = snapshot.tables.values().filter(|table| table.kind != TableKind::External);
+    let owner = tables.find(|table| matches!(of(engine, table), Ok(Place::Local(theirs)) if directory.starts_with(&theirs)));
+    match owner {
+        None => Ok(()),
+        Some(owner) => {
+            let what = format!("location \"{location}\" belongs to table \"{}\"", super::providers::full_name(owner));
+            Err(Error::new(Code::ForbiddenLocation, what).hint("Use another directory."))
+        }
+    }
+}
+
 fn own(engine: &Engine, snapshot: &Snapshot, table: &Table) -> Result<Place> {
     let short = table.id.split('-').next().unwrap_or_default();
     let name = format!("{}-{short}", directory_name(&table.name));

@@ -136,10 +136,8 @@ impl Planning {
     /// The planning of a statement that changes rows of a table: `rows` stand in the query as [`TARGET`], and whatever
     /// else the statement reads of that table is the same version.
     pub async fn changing(mut self, table: &ObjectKey, version: Arc<dyn TableProvider>, rows: Arc<dyn TableProvider>) -> Self {
-        for file_column in [false, true] {
-            let key = (table.database.clone(), table.name.clone(), file_column);
-            self.shared.pinned.lock().await.insert(key, Arc::clone(&version));
-        }
+        let key = (table.database.clone(), table.name.clone(), false);
+        self.shared.pinned.lock().await.insert(key, version);
         self.target = Some(rows);
         self
     }
@@ -229,7 +227,9 @@ impl Planning {
                 }
                 _ => {
                     let key = self.key(parts)?;
-                    (key.database, key.name, self.file_column)
+                    // Others have no such column: what a view and the query around it read of them is one pin.
+                    let may_have = self.snapshot().tables.get(&key).is_none_or(|table| table.has_partition_directories());
+                    (key.database, key.name, self.file_column && may_have)
                 }
             };
             if let Some(provider) = self.shared.pinned.lock().await.get(&key) {
@@ -255,10 +255,10 @@ impl Planning {
         }
         if let Some(database) = database.strip_prefix(DEAD_LETTERS).and_then(|rest| rest.strip_prefix('.')) {
             let parts = [database.to_owned(), name.to_owned()];
-            super::dml::writable_table(self, &parts)?;
+            let table = super::dml::writable_table(self, &parts)?;
             // Through the pin of the statement: the table's rows and its dead letters are of one moment.
             let Some(rows) = self.provider(&parts).await? else { return Ok(None) };
-            return providers::dead_letters(rows.as_ref(), name).map(Some);
+            return providers::dead_letters(rows.as_ref(), &table).map(Some);
         }
         let key = ObjectKey::new(database, name);
         if let Some(view) = self.snapshot().views.get(&key).cloned() {

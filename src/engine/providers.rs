@@ -40,10 +40,10 @@ pub fn provider<'a>(
 }
 
 /// The records of a streaming table that could not be decoded, at the same moment as the rows of `provider`.
-pub fn dead_letters(provider: &dyn TableProvider, name: &str) -> Result<Arc<dyn TableProvider>> {
+pub fn dead_letters(provider: &dyn TableProvider, table: &Table) -> Result<Arc<dyn TableProvider>> {
     match (provider as &dyn std::any::Any).downcast_ref::<StreamSnapshot>() {
         Some(snapshot) => Ok(Arc::new(DeadLetterTable::of(snapshot))),
-        None => Err(Error::new(Code::WrongObject, format!("table \"{name}\" is not a streaming table"))
+        None => Err(Error::new(Code::WrongObject, format!("table \"{}\" is not a streaming table", full_name(table)))
             .hint("Only streaming tables have dead letters.")),
     }
 }

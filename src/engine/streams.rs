@@ -19,7 +19,16 @@ impl Engine {
     }
 
     /// The open streaming table behind a definition.
+    ///
+    /// # Errors
+    /// `UndefinedTable` when it was dropped since the definition was read: nobody opens its log again, or takes it over.
     pub fn stream_table<'a>(&'a self, table: &'a Table) -> BoxFuture<'a, Result<Arc<StreamTable>>> {
+        let snapshot = self.catalog().snapshot();
+        let is_there = snapshot.tables.get(&table.key()).is_some_and(|now| now.id == table.id) || snapshot.table_by_id(&table.id).is_some();
+        if !is_there {
+            let error = Error::new(Code::UndefinedTable, format!("table \"{}\" was dropped", providers::full_name(table)));
+            return Box::pin(std::future::ready(Err(error.hint("Run the statement again if there is a new one of that name."))));
+        }
         self.streams.open(&table.id, providers::managed(self, table))
     }
 

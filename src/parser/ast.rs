@@ -7,7 +7,6 @@ use sqlparser::ast::{DataType, Expr, Query};
 
 /// One SQL statement.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "statements are handled one at a time and hardly moved")]
 pub enum Statement {
     /// SELECT, VALUES, WITH, TABLE t.
     Query(QueryStatement),
@@ -100,6 +99,7 @@ pub enum Statement {
     },
     CreateSecret {
         name: String,
+        or_replace: bool,
         if_not_exists: bool,
         source: SecretSource,
     },

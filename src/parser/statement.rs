@@ -211,8 +211,12 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return stream::create(cursor, modifiers);
     }
     let kind = cursor.peek_word().unwrap_or_default();
-    let replaces = matches!(kind.as_str(), "TABLE" | "VIEW" | "MODEL");
-    if (or_replace || modifiers.temporary) && !replaces && KINDS.iter().any(|(words, ours)| *ours && cursor.is(words)) {
+    let is_known = match kind.as_str() {
+        "TABLE" => true,
+        "VIEW" | "MODEL" | "SECRET" => !modifiers.temporary,
+        _ => !or_replace && !modifiers.temporary,
+    };
+    if !is_known && KINDS.iter().any(|(words, ours)| *ours && cursor.is(words)) {
         let words = &cursor.lexemes[start..=cursor.position];
         return Err(Cursor::not_supported(&format!("CREATE {}", cursor.text_of(words).to_ascii_uppercase())));
     }
@@ -223,7 +227,7 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Statement> {
         "DATABASE" | "SCHEMA" => database::create(cursor),
         "MODEL" => model::create(cursor, or_replace),
         "USER" => user::create(cursor),
-        "SECRET" => user::create_secret(cursor),
+        "SECRET" => user::create_secret(cursor, or_replace),
         _ => {
             cursor.position -= 1;
             Err(unknown_kind(cursor, "CREATE"))

@@ -2,7 +2,7 @@
 
 use super::ast::{Password, SecretSource, Statement};
 use super::cursor::{Cursor, once};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use sqlparser::tokenizer::Token;
 
 /// After `CREATE USER`.
@@ -64,9 +64,12 @@ fn attributes(cursor: &mut Cursor<'_>) -> Result<(Option<Password>, Option<bool>
     }
 }
 
-/// After `CREATE SECRET`.
-pub(super) fn create_secret(cursor: &mut Cursor<'_>) -> Result<Statement> {
+/// After `CREATE [OR REPLACE] SECRET`.
+pub(super) fn create_secret(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Statement> {
     let if_not_exists = cursor.if_not_exists();
+    if or_replace && if_not_exists {
+        return Err(Error::new(Code::Syntax, "CREATE SECRET has both OR REPLACE and IF NOT EXISTS"));
+    }
     let name = cursor.name("a secret's name")?;
     cursor.expect(&["FROM"])?;
     let source = if cursor.accept(&["ENV"]) {
@@ -76,7 +79,7 @@ pub(super) fn create_secret(cursor: &mut Cursor<'_>) -> Result<Statement> {
     } else {
         return Err(cursor.unexpected("ENV 'NAME' or FILE 'path'"));
     };
-    Ok(Statement::CreateSecret { name, if_not_exists, source })
+    Ok(Statement::CreateSecret { name, or_replace, if_not_exists, source })
 }
 
 /// After `DROP SECRET`.

@@ -129,10 +129,11 @@ impl Buckets {
     /// Checks the text of a location in a bucket.
     fn place(&self, text: &str, access: Access) -> Result<BucketPlace> {
         let Some((bucket, key)) = bucket_and_key(text) else { return Err(Error::internal("a location of no bucket")) };
-        // What stands before an @ may be a password, so this location is not repeated.
-        if bucket.contains('@') {
-            return Err(Error::new(Code::ForbiddenLocation, "a location of a bucket cannot have keys in it")
-                .hint("Write s3://bucket/directory; the keys belong into the server's configuration (storage.s3)."));
+        // What stands before an @ may be a password, so this location is not repeated. A password may have slashes in it:
+        // then only the colon before it is seen here.
+        if bucket.contains(['@', ':']) {
+            return Err(Error::new(Code::ForbiddenLocation, "a location of a bucket cannot have keys or a port in it")
+                .hint("Write s3://bucket/directory; keys and endpoint belong into the server's configuration (storage.s3)."));
         }
         if text.chars().any(char::is_control) {
             return Err(Error::new(Code::ForbiddenLocation, format!("location {text:?} has control characters")));

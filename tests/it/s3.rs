@@ -27,7 +27,7 @@ fn start(arguments: &[String]) -> Server {
 async fn refused(server: &Server, sql: &str) -> String {
     match server.client().await.rows(sql).await {
         Ok(rows) => panic!("{sql} answered {rows:?}"),
-        Err(error) => error.to_string(),
+        Err(error) => error,
     }
 }
 

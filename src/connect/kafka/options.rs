@@ -218,9 +218,12 @@ impl KafkaOptions {
     }
 }
 
+/// Options and their values.
+type Pairs = Vec<(String, String)>;
+
 /// Takes out what begins with `prefix`, without it.
-fn split(entries: Vec<(String, String)>, prefix: &str) -> (Vec<(String, String)>, Vec<(String, String)>) {
-    let (with, without): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key.starts_with(prefix));
+fn split(entries: Pairs, prefix: &str) -> (Pairs, Pairs) {
+    let (with, without): (Pairs, Pairs) = entries.into_iter().partition(|(key, _)| key.starts_with(prefix));
     (with.into_iter().map(|(key, value)| (key[prefix.len()..].to_string(), value)).collect(), without)
 }
 

@@ -53,10 +53,10 @@ impl Registry {
         if let Some(schema) = self.known.get(&id) {
             return Ok(Arc::clone(schema));
         }
-        if let Some((asked_at, why)) = self.unknown.get(&id) {
-            if asked_at.elapsed() < UNKNOWN_KEPT {
-                return Err(NoSchema::Unknown(why.clone()));
-            }
+        if let Some((asked_at, why)) = self.unknown.get(&id)
+            && asked_at.elapsed() < UNKNOWN_KEPT
+        {
+            return Err(NoSchema::Unknown(why.clone()));
         }
         // Records that are no Avro at all have many ids: waiting for each of them would hold the good ones back.
         let is_flood = self.unknown_at.is_some_and(|unknown_at| unknown_at.elapsed() < UNKNOWN_KEPT);

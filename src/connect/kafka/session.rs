@@ -174,7 +174,7 @@ impl Reader {
         let lows = self.ask(client, starts(Start::Earliest, partitions.to_vec()))?;
         let highs = self.ask(client, starts(Start::Latest, partitions.to_vec()))?;
         let begins = match &self.shared.options.startup {
-            Startup::All(start) if self.first => self.ask(client, starts(*start, fresh.clone()))?,
+            Startup::All(start) if self.first => self.ask(client, starts(*start, fresh))?,
             Startup::Offsets(offsets) if self.first => {
                 if let Some((partition, _)) = offsets.iter().find(|(partition, _)| !partitions.contains(partition)) {
                     let what = format!("topic \"{topic}\" has no partition {partition}");

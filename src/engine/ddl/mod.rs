@@ -42,7 +42,9 @@ pub fn run<'a>(call: &'a Call<'_>, statement: &'a Statement) -> BoxFuture<'a, Re
             }
             Statement::AlterUser { name, password, admin } => user::alter(call, name, password.as_ref(), *admin).await,
             Statement::DropUser { name, if_exists } => user::drop(call, name, *if_exists).await,
-            Statement::CreateSecret { name, if_not_exists, source } => user::create_secret(call, name, *if_not_exists, source).await,
+            Statement::CreateSecret { name, or_replace, if_not_exists, source } => {
+                user::create_secret(call, name, *or_replace, *if_not_exists, source).await
+            }
             Statement::DropSecret { name, if_exists } => user::drop_secret(call, name, *if_exists).await,
             Statement::Set { name, value } => set(call, name, value.as_deref()),
             Statement::Reset { name } => call.session.change_settings(|settings| match name {

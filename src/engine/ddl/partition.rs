@@ -11,10 +11,16 @@ use crate::storage::{Access, durable};
 /// `dt=2026-01-01/country=fr`, in the order of the table's partition columns.
 async fn partition_path(planning: &Planning, table: &Table, values: &[PartitionValue]) -> Result<String> {
     dml::refuse_external_delta(table)?;
-    if table.kind != TableKind::External {
-        return Err(
-            Error::new(Code::NotSupported, "partitions of a managed table follow its rows").hint("Use INSERT OVERWRITE .. PARTITION.")
-        );
+    match table.kind {
+        TableKind::External => {}
+        TableKind::Managed => {
+            return Err(Error::new(Code::NotSupported, "partitions of a managed table follow its rows")
+                .hint("DELETE FROM .. WHERE removes rows, INSERT OVERWRITE .. PARTITION replaces them."));
+        }
+        TableKind::Streaming => {
+            return Err(Error::new(Code::NotSupported, "partitions of a streaming table follow its rows")
+                .hint("The option 'retention.time' removes old rows."));
+        }
     }
     let hive = providers::hive(planning.engine(), table)?;
     let names = || table.partition_columns.iter().map(|column| column.name.as_str());

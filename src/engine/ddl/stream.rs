@@ -8,12 +8,14 @@ use crate::engine::{Engine, ddl_text, dml, errors, places, providers, streams};
 use crate::error::{Code, Error, Result};
 use crate::parser::{AlterStream, AlterTable, ColumnDef, CreateStream, ObjectName, OptionValue, SeekTarget, SqlOption};
 use crate::tables::managed::{Layout, NewTable};
+use crate::tables::streaming::status::StreamState;
 use crate::tables::streaming::{physical_schema, system_fields};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::compute::kernels::cast_utils::string_to_datetime;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Connectors that feed tables.
@@ -37,7 +39,10 @@ pub fn create<'a>(call: &'a Call<'a>, create: &'a CreateStream) -> BoxFuture<'a,
                 .hint("Declare them, or write INFER FROM TOPIC."));
         }
         let (table, declared) = definition(call, snapshot, create, &key)?;
-        check_source(call.session.engine(), &table, &declared)?;
+        // It reads files: secrets, certificates.
+        let (engine, asked, columns) = (Arc::clone(call.session.engine()), table.clone(), Arc::clone(&declared));
+        let checked = tokio::task::spawn_blocking(move || check_source(&engine, &asked, &columns)).await;
+        checked.map_err(|error| Error::internal(format!("options of a source: {error}")))??;
         create_stored(call, table, physical_schema(&declared), create).await
     })
 }
@@ -92,6 +97,9 @@ fn infer<'a>(
 /// The definition of the new table, and its declared columns.
 fn definition(call: &Call<'_>, snapshot: &Snapshot, create: &CreateStream, key: &ObjectKey) -> Result<(Table, SchemaRef)> {
     let Options { connector, plain, secrets } = options(snapshot, key, &create.table.options)?;
+    if let Some(property) = create.table.properties.iter().find(|property| is_secret(property)) {
+        return Err(must_be_secret(property));
+    }
     table::check_properties(key, &table::option_pairs(&create.table.properties)?)?;
     let mut new = table::definition(&create.table, key, call.session.user());
     new.kind = TableKind::Streaming;
@@ -148,11 +156,7 @@ fn options(snapshot: &Snapshot, key: &ObjectKey, options: &[SqlOption]) -> Resul
     for option in options {
         match &option.value {
             OptionValue::Secret(name) => sorted.secrets.push((option.key.clone(), snapshot.secret(name)?.name.clone())),
-            _ if is_secret(option) => {
-                return Err(Error::new(Code::InvalidParameter, format!("option \"{}\" must be a secret", option.key))
-                    .detail("Its value would be seen in SHOW CREATE TABLE and in the history.")
-                    .hint(format!("CREATE SECRET name FROM ENV '..' or FROM FILE '..', then write '{}' = SECRET name.", option.key)));
-            }
+            _ if is_secret(option) => return Err(must_be_secret(option)),
             _ => sorted.plain.extend(table::option_pairs(std::slice::from_ref(option))?),
         }
     }
@@ -169,9 +173,19 @@ fn options(snapshot: &Snapshot, key: &ObjectKey, options: &[SqlOption]) -> Resul
     Ok(sorted)
 }
 
+/// An option whose value stands in the statement, and must not.
+fn must_be_secret(option: &SqlOption) -> Error {
+    Error::new(Code::InvalidParameter, format!("option \"{}\" must be a secret", option.key))
+        .detail("Its value would be seen in SHOW CREATE TABLE and in the history.")
+        .hint(format!("CREATE SECRET name FROM ENV '..' or FROM FILE '..', then write '{}' = SECRET name in WITH.", option.key))
+}
+
 /// Whether the value of an option must not be seen, as the connector says; the name of a secret may be.
 pub fn is_secret(option: &SqlOption) -> bool {
-    option.value.as_text().is_some_and(|value| kafka::is_secret_option(&option.key, &value))
+    match &option.value {
+        OptionValue::Secret(_) => false,
+        value => kafka::is_secret_option(&option.key, &value.as_text().unwrap_or_default()),
+    }
 }
 
 /// Looks at options and columns as the source will.
@@ -268,6 +282,9 @@ pub fn alter<'a>(call: &'a Call<'a>, name: &'a ObjectName, action: &'a AlterStre
             }
             AlterStream::Seek(target) => {
                 let to = seek_to(target, call.session.settings().timezone())?;
+                if let SeekTo::Offsets(offsets) = &to {
+                    check_partitions(call.session.engine(), &old, offsets)?;
+                }
                 let seek = move |stream: &mut StreamDef| {
                     let number = stream.seek.as_ref().map_or(0, |seek| seek.number) + 1;
                     stream.seek = Some(Seek { number, to: to.clone() });
@@ -277,6 +294,23 @@ pub fn alter<'a>(call: &'a Call<'a>, name: &'a ObjectName, action: &'a AlterStre
             AlterStream::Rename(new_name) => table::alter(call, name, &AlterTable::Rename(new_name.clone())).await,
         }
     })
+}
+
+/// Refuses a SEEK to partitions that the topic does not have, as far as the job knows them: one that has failed may be about
+/// another topic of the same name.
+fn check_partitions(engine: &Engine, table: &Table, offsets: &BTreeMap<i32, i64>) -> Result<()> {
+    const SHOWN_MAX: usize = 20;
+    let Some(numbers) = engine.streams_board().get(&table.id).map(|status| status.snapshot()) else { return Ok(()) };
+    let known = &numbers.partitions;
+    let is_known = (numbers.state.is_well() || numbers.state == StreamState::Paused) && !known.is_empty();
+    let Some(unknown) = offsets.keys().find(|partition| is_known && !known.contains_key(*partition)) else { return Ok(()) };
+    let mut shown: Vec<String> = known.keys().take(SHOWN_MAX).map(i32::to_string).collect();
+    if known.len() > SHOWN_MAX {
+        shown.push(format!("and {} more", known.len() - SHOWN_MAX));
+    }
+    Err(Error::new(Code::InvalidParameter, format!("the topic of table \"{}\" has no partition {unknown}", providers::full_name(table)))
+        .detail(format!("Its partitions are {}.", shown.join(", ")))
+        .hint("system.stream_partitions lists them; a new one is there when the stream has found it."))
 }
 
 /// Changes what is wanted of a stream, in the catalog as it is at that moment.
@@ -352,6 +386,8 @@ mod tests {
         ] {
             assert_eq!(is_secret(&option(key, value)), expected, "{key} = {value}");
         }
+        let list = OptionValue::List(vec![OptionValue::Text("x".into())]);
+        assert!(is_secret(&SqlOption { key: "properties.sasl.password".into(), value: list }));
         assert!(!is_secret(&SqlOption { key: "properties.sasl.password".into(), value: OptionValue::Secret("s".into()) }));
     }
 }

@@ -465,16 +465,15 @@ pub async fn alter(call: &Call<'_>, name: &ObjectName, action: &AlterTable) -> R
                 return Err(Error::new(Code::InvalidParameter, format!("property \"{name}\" of table \"{}\" cannot be set", table.name))
                     .hint("Properties that start with \"delta.\" belong to the server."));
             }
-            let edit =
-                move |table: &mut Table| {
-                    for (key, value) in &pairs {
-                        table.properties.retain(|(known, _)| known != key);
-                        table.properties.push((key.clone(), value.clone()));
-                    }
-                    Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table))
-                        .map(|_| ())
-                        .or_else(|error| if table.kind != TableKind::External || table.is_external_delta() { Ok(()) } else { Err(error) })
-                };
+            let edit = move |table: &mut Table| {
+                for (key, value) in &pairs {
+                    table.properties.retain(|(known, _)| known != key);
+                    table.properties.push((key.clone(), value.clone()));
+                }
+                Format::parse(&table.format, &format!("table \"{}\"", table.name), providers::format_options(table))
+                    .map(|_| ())
+                    .or_else(|error| if table.kind != TableKind::External || table.is_external_delta() { Ok(()) } else { Err(error) })
+            };
             change(call, &table, Box::new(edit)).await
         }
         AlterTable::AddPartitions { if_not_exists, partitions } => {
@@ -508,8 +507,11 @@ async fn rename(call: &Call<'_>, planning: &Planning, table: &Table, new_name: &
 async fn add_columns(call: &Call<'_>, table: &Table, columns: &[ColumnDef]) -> Result<()> {
     dml::refuse_external_delta(table)?;
     if table.kind != TableKind::External {
-        return Err(Error::new(Code::NotSupported, "ALTER TABLE .. ADD COLUMN of a managed table is not supported yet")
-            .hint("CREATE TABLE .. AS SELECT a new one with the column."));
+        let (kind, hint) = match table.kind {
+            TableKind::Streaming => ("streaming", "CREATE OR REPLACE STREAMING TABLE with the column begins anew."),
+            TableKind::Managed | TableKind::External => ("managed", "CREATE TABLE .. AS SELECT a new one with the column."),
+        };
+        return Err(Error::new(Code::NotSupported, format!("ALTER TABLE .. ADD COLUMN of a {kind} table is not supported yet")).hint(hint));
     }
     let columns: Vec<Column> = columns.iter().map(declared).collect();
     let edit = move |table: &mut Table| {

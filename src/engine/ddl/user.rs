@@ -83,8 +83,15 @@ fn undefined(snapshot: &crate::catalog::Snapshot, name: &str) -> Error {
     Error::unknown(Code::UndefinedObject, format!("user \"{name}\" does not exist"), name, snapshot.users.keys().map(String::as_str))
 }
 
-/// Runs CREATE SECRET: the value stays where it is, and must be readable now.
-pub async fn create_secret(call: &Call<'_>, name: &str, if_not_exists: bool, source: &parser::SecretSource) -> Result<()> {
+/// Runs CREATE SECRET: the value stays where it is, and must be readable now. What uses a replaced secret takes the new
+/// value when it is started next.
+pub async fn create_secret(
+    call: &Call<'_>,
+    name: &str,
+    or_replace: bool,
+    if_not_exists: bool,
+    source: &parser::SecretSource,
+) -> Result<()> {
     let source = match source {
         parser::SecretSource::Env(variable) => {
             if std::env::var_os(variable).is_none() {
@@ -108,10 +115,11 @@ pub async fn create_secret(call: &Call<'_>, name: &str, if_not_exists: bool, sou
     call.session
         .engine()
         .catalog()
-        .update(move |snapshot| match snapshot.secrets.contains_key(name) {
+        .update(move |snapshot| match snapshot.secret(name).is_ok() {
             true if if_not_exists => Ok((Vec::new(), ())),
-            true => Err(Error::new(Code::DuplicateObject, format!("secret \"{name}\" already exists"))),
-            false => Ok((vec![Change::PutSecret(secret.clone())], ())),
+            true if !or_replace => Err(Error::new(Code::DuplicateObject, format!("secret \"{name}\" already exists"))
+                .hint("CREATE OR REPLACE SECRET says where its value is found now.")),
+            _ => Ok((vec![Change::PutSecret(secret.clone())], ())),
         })
         .await
 }
@@ -129,20 +137,15 @@ pub async fn drop_secret(call: &Call<'_>, name: &str, if_exists: bool) -> Result
     call.session
         .engine()
         .catalog()
-        .update(move |snapshot| match snapshot.secrets.contains_key(name) {
-            true => match user_of_secret(snapshot, name) {
+        .update(move |snapshot| match snapshot.secret(name) {
+            Ok(_) => match user_of_secret(snapshot, name) {
                 Some(table) => Err(Error::new(Code::WrongObject, format!("secret \"{name}\" is in use"))
                     .detail(format!("The streaming table \"{}.{}\" needs it.", table.database, table.name))
-                    .hint("Drop the table first.")),
+                    .hint("Drop the table first; CREATE OR REPLACE SECRET gives the secret another value.")),
                 None => Ok((vec![Change::DropSecret(name.to_owned())], ())),
             },
-            false if if_exists => Ok((Vec::new(), ())),
-            false => Err(Error::unknown(
-                Code::UndefinedObject,
-                format!("secret \"{name}\" does not exist"),
-                name,
-                snapshot.secrets.keys().map(String::as_str),
-            )),
+            Err(_) if if_exists => Ok((Vec::new(), ())),
+            Err(error) => Err(error),
         })
         .await
 }

@@ -155,11 +155,21 @@ fn users_and_secrets() {
         ("DROP USER IF EXISTS u", Statement::DropUser { name: "u".into(), if_exists: true }),
         (
             "CREATE SECRET IF NOT EXISTS s FROM ENV 'PG_PASSWORD'",
-            Statement::CreateSecret { name: "s".into(), if_not_exists: true, source: SecretSource::Env("PG_PASSWORD".into()) },
+            Statement::CreateSecret {
+                name: "s".into(),
+                or_replace: false,
+                if_not_exists: true,
+                source: SecretSource::Env("PG_PASSWORD".into()),
+            },
         ),
         (
-            "CREATE SECRET s FROM FILE '/run/s'",
-            Statement::CreateSecret { name: "s".into(), if_not_exists: false, source: SecretSource::File("/run/s".into()) },
+            "CREATE OR REPLACE SECRET s FROM FILE '/run/s'",
+            Statement::CreateSecret {
+                name: "s".into(),
+                or_replace: true,
+                if_not_exists: false,
+                source: SecretSource::File("/run/s".into()),
+            },
         ),
         ("DROP SECRET s", Statement::DropSecret { name: "s".into(), if_exists: false }),
     ] {

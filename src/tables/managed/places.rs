@@ -109,12 +109,18 @@ impl ChangeSink {
         Box::pin(async move {
             let (name, definition, pool) = (self.table.name(), &self.version.definition, context.memory_pool());
             let n_values = self.schema.fields().len() - 2;
-            let mut changed = Places::new(&format!("{} {name}", self.operation), pool);
+            let (mut changed, mut n_given) = (Places::new(&format!("{} {name}", self.operation), pool), 0);
             let mut files = FilesWriter::new(&self.table, Arc::clone(definition), Place::New, self.operation, pool);
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
                 changed.add(batch.column(n_values), batch.column(n_values + 1))?;
+                n_given += batch.num_rows() as u64;
                 if n_values > 0 {
+                    // Such as by unnest: which of them is meant?
+                    if n_given != changed.n_rows {
+                        let error = Error::new(Code::InvalidStatement, format!("{} gives a row of \"{name}\" two values", self.operation));
+                        return Err(error.hint("Write expressions that give one value for each row.").into());
+                    }
                     let values = batch.project(&(0..n_values).collect::<Vec<_>>())?;
                     files.write(&conform(name, definition, &values)?).await?;
                 }

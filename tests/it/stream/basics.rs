@@ -67,6 +67,8 @@ async fn pause_resume_and_seek_do_what_they_say() {
     // Everything once more, then from an offset of one partition only.
     client.rows("ALTER STREAMING TABLE steered SEEK TO EARLIEST").await.unwrap();
     until(&mut client, "SELECT count(*), count(DISTINCT event_id) FROM steered", "300\t150").await;
+    let error = client.rows("ALTER STREAMING TABLE steered SEEK TO OFFSETS ('1:40,7:0')").await.unwrap_err();
+    assert!(error.contains("no partition 7") && error.contains("Its partitions are 0, 1."), "{error}");
     client.rows("ALTER STREAMING TABLE steered SEEK TO OFFSETS ('1:40')").await.unwrap();
     until(&mut client, "SELECT count(*), count(DISTINCT event_id) FROM steered", "310\t150").await;
     client.rows("ALTER STREAMING TABLE steered SEEK TO LATEST").await.unwrap();

@@ -20,6 +20,7 @@ pub mod model;
 mod model_tests;
 mod model_table;
 mod modulo;
+mod octet_length;
 mod odbc;
 mod pattern;
 mod recommend;
@@ -63,6 +64,7 @@ pub static FUNCTIONS: &[&Function] = &[
     &text::LOCATE,
     &alias::LPAD,
     &alias::MID,
+    &octet_length::OCTET_LENGTH,
     &regexp::REGEXP_EXTRACT,
     &alias::REPEAT,
     &alias::REPLACE,

@@ -12,13 +12,16 @@ use datafusion::arrow::datatypes::FieldRef;
 const PLACES_MAX: usize = 256;
 
 /// Columns out of objects. One pass over each text; no allocation while objects look like the ones before.
+/// A quoted key, its column, and whether it is spelt exactly so.
+type Place = (Vec<u8>, Option<(usize, bool)>);
+
 #[derive(Debug)]
 pub(crate) struct JsonRows {
     fields: Vec<FieldRef>,
     columns: Vec<JsonColumn>,
     keys: KeyMap,
-    /// What the key at each place of the last object was: the quoted key, its column, whether it is spelt exactly so.
-    places: Vec<(Vec<u8>, Option<(usize, bool)>)>,
+    /// What the key at each place of the last object was.
+    places: Vec<Place>,
     /// Where the value of each column lies in the text.
     spans: Vec<Option<Span>>,
     misfit_is_null: bool,
