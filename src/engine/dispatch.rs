@@ -79,6 +79,7 @@ async fn describe(session: &Session, statement: &Statement) -> Result<(SchemaRef
         Statement::Insert(insert) => {
             let planning = session.planning();
             let table = dml::writable_table(&planning, &insert.table.0)?;
+            dml::refuse_external_delta(&table)?;
             let insert = insert.clone();
             let n_parameters = insert.source.n_parameters;
             let plan = session.engine().planning_threads().run(async move { dml::source(&planning, &table, &insert, None).await }).await?;

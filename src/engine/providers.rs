@@ -1,6 +1,7 @@
 //! From the catalog's definition of a table to its provider.
 
 use crate::catalog::{Column, Table, TableKind};
+use crate::engine::runtime::wait_outside;
 use crate::engine::settings::StreamReading;
 use crate::engine::{Engine, errors, places, types};
 use crate::error::{Code, Error, Result};
@@ -32,7 +33,9 @@ pub fn provider<'a>(
             }
             TableKind::Managed => Ok(managed(engine, table).await?.snapshot()),
             TableKind::Streaming => {
-                let snapshot: Arc<dyn TableProvider> = engine.stream_table(table).await?.snapshot(reading.read, reading.timeout).await?;
+                let stream = engine.stream_table(table).await?;
+                // 'latest' waits for rows.
+                let snapshot: Arc<dyn TableProvider> = wait_outside(stream.snapshot(reading.read, reading.timeout)).await?;
                 Ok(snapshot)
             }
         }

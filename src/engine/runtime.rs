@@ -9,12 +9,13 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
+use std::cell::RefCell;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Limits of the query engine.
 #[derive(Debug, Clone)]
@@ -93,6 +94,23 @@ pub fn base_state(limits: &EngineLimits, runtime: Arc<RuntimeEnv>) -> Result<Ses
     Ok(state)
 }
 
+thread_local! {
+    /// What allows this thread to plan.
+    static PERMIT: RefCell<Option<OwnedSemaphorePermit>> = const { RefCell::new(None) };
+}
+
+/// Waits for something outside of the server, in the middle of planning: others may plan meanwhile.
+pub async fn wait_outside<T>(wait: impl Future<Output = T>) -> T {
+    let permits = PERMIT.take().map(|permit| Arc::clone(permit.semaphore()));
+    let answer = wait.await;
+    if let Some(permits) = permits
+        && let Ok(permit) = permits.acquire_owned().await
+    {
+        PERMIT.set(Some(permit));
+    }
+    answer
+}
+
 /// Runs planning on threads of its own with a large stack, within a deadline.
 #[derive(Debug)]
 pub struct PlanningThreads {
@@ -118,8 +136,9 @@ impl PlanningThreads {
             .name("planning".into())
             .stack_size(PLANNING_STACK_BYTES)
             .spawn(move || {
-                let _permit = permit;
+                PERMIT.set(Some(permit));
                 let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(future)));
+                drop(PERMIT.take());
                 let _ = answer.send(result.unwrap_or_else(|_| Err(super::errors::panicked())));
             })
             .map_err(|error| Error::new(Code::LimitExceeded, format!("could not start a planning thread: {error}")))?;

@@ -5,8 +5,9 @@
 //! so it can count, and stop.
 
 use sqlparser::ast::Expr;
-use sqlparser::dialect::{Dialect, GenericDialect};
+use sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 use std::any::TypeId;
 use std::cell::Cell;
 
@@ -67,6 +68,12 @@ impl Dialect for Grammar {
         let left = self.tries_left.get().saturating_sub(1);
         self.tries_left.set(left);
         (left == 0).then_some(Err(ParserError::RecursionLimitExceeded))
+    }
+
+    // As in PostgreSQL, Spark and DuckDB arithmetic comes before `||`; the generic dialect has it the other way round.
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        let is_concat = parser.peek_token_ref().token == Token::StringConcat;
+        is_concat.then(|| Ok(self.prec_value(Precedence::PlusMinus) - 1))
     }
 
     as_generic! {
