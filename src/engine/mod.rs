@@ -34,6 +34,7 @@ mod show;
 mod streams;
 pub mod system;
 pub mod types;
+mod warehouse;
 
 pub use runtime::EngineLimits;
 pub use session::Session;
@@ -44,7 +45,6 @@ use crate::config::{BucketConfig, Secret};
 use crate::error::{Code, Error, Result};
 use crate::models::Models;
 use crate::parser::Statement;
-use crate::storage::durable::Depth;
 use crate::storage::{Root, Storage, durable};
 use crate::tables::managed::{DeltaTables, ManagedTables};
 use crate::tables::streaming::StreamTables;
@@ -64,8 +64,6 @@ use std::time::Duration;
 pub const CATALOG: &str = "weir";
 /// Files of a dropped table stay so long for queries that still read them.
 const DROP_GRACE: Duration = Duration::from_secs(60);
-/// Marks a directory as a managed table's; what has it and is not in the catalog is swept at start.
-const OWNER_FILE: &str = "_weir/table";
 
 /// What [`Engine::open`] needs.
 #[derive(Debug, Clone)]
@@ -207,23 +205,16 @@ impl Engine {
             models,
             base_state,
         });
-        engine.recover().await?;
+        engine.recover(&options.data_dir).await?;
         Ok(engine)
     }
 
     /// Completes or removes what a crash left half-done.
-    async fn recover(&self) -> Result<()> {
+    async fn recover(&self, data_dir: &Path) -> Result<()> {
         let snapshot = self.catalog.snapshot();
         crate::tables::hive::write::recover(&self.storage).await?;
-        remove_leftovers(self.storage.warehouse())?;
-        let live: std::collections::BTreeSet<&str> = snapshot.tables.values().map(|table| table.id.as_str()).collect();
-        for directory in managed_directories(self.storage.warehouse()) {
-            let owner = std::fs::read_to_string(directory.join(OWNER_FILE)).unwrap_or_default();
-            if !owner.is_empty() && !live.contains(owner.trim()) {
-                tracing::info!(directory = %directory.display(), "removing a managed table that no definition names");
-                durable::remove_dir_all(&directory).map_err(|error| durable::io_error("delete", &directory, &error))?;
-            }
-        }
+        let live = snapshot.tables.values().map(|table| table.id.as_str()).collect();
+        warehouse::recover(self.storage.warehouse(), data_dir, &live)?;
         let versions =
             snapshot.models.values().flat_map(|model| model.versions.iter().map(|version| (model.id.clone(), version.version))).collect();
         let n_swept = self.models.sweep(&versions)?;
@@ -336,18 +327,6 @@ impl Engine {
         snapshot.users.get(name).cloned().ok_or_else(|| Error::new(Code::Unauthenticated, format!("user \"{name}\" does not exist")))
     }
 
-    /// Makes a managed table's directory, which says whose it is from the moment it appears: a crash leaves nothing
-    /// that the next start would not know.
-    fn mark_managed(&self, directory: &Path, id: &str) -> Result<()> {
-        let staged = directory.with_file_name(durable::hidden_name());
-        let marked = durable::create_file(&staged.join(OWNER_FILE), id.as_bytes()).and_then(|()| durable::rename(&staged, directory));
-        marked.map_err(|error| {
-            // Best effort: the next start removes it.
-            let _ = std::fs::remove_dir_all(&staged);
-            durable::io_error("create", directory, &error)
-        })
-    }
-
     /// Ends a table that left the catalog; its files go, when they are ours, after running queries have had time to end.
     async fn forget_table(self: &Arc<Self>, table: &Table) {
         if table.kind == TableKind::External {
@@ -380,32 +359,4 @@ impl Engine {
 
 fn make_directory(directory: &Path) -> Result<()> {
     durable::create_dir_all(directory).map_err(|error| durable::io_error("create", directory, &error))
-}
-
-/// Half-made and half-removed table directories, and half-written journals: all lie at most one level below the
-/// warehouse. What lies inside a table is removed when the table is opened.
-fn remove_leftovers(warehouse: &Path) -> Result<()> {
-    let remove = |directory: &Path| {
-        durable::remove_leftovers(directory, Depth::Entries).map_err(|error| durable::io_error("clean", directory, &error))
-    };
-    let mut n_removed = remove(warehouse)?;
-    for directory in directories(warehouse) {
-        n_removed += remove(&directory)?;
-    }
-    if n_removed > 0 {
-        tracing::info!(n_removed, "removed what an interrupted statement left in the warehouse");
-    }
-    Ok(())
-}
-
-/// The directories in a directory.
-fn directories(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
-}
-
-/// Directories two levels below the warehouse: `<database>/<table>-<id>`.
-fn managed_directories(warehouse: &Path) -> Vec<PathBuf> {
-    let tables = directories(warehouse).into_iter().flat_map(|database| directories(&database));
-    tables.filter(|directory| directory.join(OWNER_FILE).is_file()).collect()
 }

@@ -6,7 +6,7 @@
 //! | with LOCATION | the location, which must be empty | leaves the files |
 
 use crate::catalog::{Snapshot, Table, TableKind};
-use crate::engine::Engine;
+use crate::engine::{Engine, warehouse};
 use crate::error::{Code, Error, Result};
 use crate::storage::{Access, Place, is_bucket_text};
 use crate::tables::managed::Reserved;
@@ -92,7 +92,7 @@ fn own(engine: &Engine, snapshot: &Snapshot, table: &Table) -> Result<Place> {
         return engine.storage().place(&format!("{}/{name}", location.trim_end_matches('/')), Access::Write);
     }
     let directory = engine.storage().warehouse().join(directory_name(&table.database)).join(name);
-    engine.mark_managed(&directory, &table.id)?;
+    warehouse::mark_table(&directory, &table.id)?;
     Ok(Place::Local(directory))
 }
 

@@ -76,12 +76,16 @@ async fn ends_anywhere(mut server: Server, topic: &str, tables: &[(&str, &str)],
         until(&mut client, &sql, &format!("{n_bad}\t{n_bad}")).await;
         places.push(location(&mut client, table).await);
     }
+    // On the disk a clean stop shows all rows to a listing; from a bucket a busy machine may not merge in its time.
+    for (table, clause) in tables.iter().filter(|(_, clause)| clause.starts_with(VISIBLE) && !login.is_empty()) {
+        client.rows(&format!("OPTIMIZE TABLE {table}")).await.unwrap_or_else(|error| panic!("{table} {clause}: {error}"));
+    }
     drop(client);
     assert_eq!(not_met, Vec::<String>::new(), "points that no work reached, of {}", FAIL_POINTS.len());
     assert_eq!(server.terminate(), Some(0), "{}", server.log());
     for ((_, clause), place) in tables.iter().zip(&places) {
         let mut readers = vec!["deltalake", "duckdb"];
-        // After a clean stop a plain listing is the table.
+        // Now a plain listing is the table.
         readers.extend(clause.starts_with(VISIBLE).then_some("parquet"));
         assert_readers_agree_at(place, login, &truth, &readers);
     }
