@@ -58,11 +58,11 @@ pub enum Statement {
     Insert(Insert),
     Delete(Delete),
     Update(Update),
-    /// TRUNCATE [TABLE] t.
+    /// `TRUNCATE [TABLE] t`.
     Truncate {
         name: ObjectName,
     },
-    /// OPTIMIZE [TABLE] t.
+    /// `OPTIMIZE [TABLE] t`.
     Optimize {
         name: ObjectName,
     },
@@ -381,7 +381,7 @@ pub struct Update {
     pub source: QueryStatement,
 }
 
-/// VACUUM [TABLE] t [RETAIN n HOURS] [DRY RUN].
+/// `VACUUM [TABLE] t [RETAIN n HOURS] [DRY RUN]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vacuum {
     pub name: ObjectName,

@@ -261,7 +261,10 @@ impl Run {
             }
             match (end, last) {
                 (End::Stopped, Err(error)) => {
-                    tracing::warn!(table = %self.table.managed().name(), %error, "the last rows of a stream were not committed");
+                    // A table that a DROP has closed has nothing to commit.
+                    if error.code != Code::Conflict || self.table.managed().fenced().is_some() {
+                        tracing::warn!(table = %self.table.managed().name(), %error, "the last rows of a stream were not committed");
+                    }
                     End::Stopped
                 }
                 (end, _) => end,
