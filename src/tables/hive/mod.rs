@@ -277,21 +277,5 @@ impl TableProvider for HiveTable {
         Ok(filters.iter().map(support).collect())
     }
 
-    // Without `async_trait`: its clauses keep the compiler from remembering what it proved of the arguments (ARCHITECTURE.md).
-    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
-        &'life0 self,
-        state: &'life1 dyn Session,
-        projection: Option<&'life2 Vec<usize>>,
-        filters: &'life3 [Expr],
-        limit: Option<usize>,
-    ) -> BoxFuture<'async_trait, PlanResult<Arc<dyn ExecutionPlan>>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        'life3: 'async_trait,
-        Self: 'async_trait,
-    {
-        self.plan(state, projection, filters, limit)
-    }
+    scan_by_plan!();
 }
