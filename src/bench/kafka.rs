@@ -321,7 +321,11 @@ async fn freshness(session: &Session, sent: &Sent, rate: usize, duration: Durati
                 let (partition, n_visible) = (partition as usize, offset as usize + 1);
                 let times = sent.times[partition].lock().unwrap_or_else(PoisonError::into_inner);
                 if begun.elapsed() > warm {
-                    delays_us.extend(times[seen[partition]..n_visible].iter().map(|time| now.saturating_sub(*time)));
+                    let fresh = times.get(seen[partition]..n_visible).ok_or_else(|| {
+                        let what = format!("partition {partition} ends before offset {n_visible}, and had {} rows before", seen[partition]);
+                        Error::new(Code::DataCorrupted, what)
+                    })?;
+                    delays_us.extend(fresh.iter().map(|time| now.saturating_sub(*time)));
                 }
                 seen[partition] = n_visible;
             }

@@ -176,6 +176,40 @@ impl ColumnBuilder {
         Ok(())
     }
 
+    /// As [`Self::append`], of a text that is known to be UTF-8. `false`: it has no such value, and nothing was appended.
+    pub(super) fn append_text(&mut self, text: &str) -> bool {
+        match self {
+            Self::Utf8(builder) => builder.append_value(text),
+            Self::LargeUtf8(builder) => builder.append_value(text),
+            Self::Utf8View(builder) => builder.append_value(text),
+            other => return other.append(text.as_bytes()).is_ok(),
+        }
+        true
+    }
+
+    /// Appends `mantissa / 10^n_decimals` where that is the value exactly. `false`: it may have one all the same, which
+    /// its text tells, and nothing was appended.
+    pub(super) fn append_number(&mut self, mantissa: i64, n_decimals: u8) -> bool {
+        match self {
+            Self::Float64(builder) => match exact_double(mantissa, n_decimals) {
+                Some(number) => builder.append_value(number),
+                None => return false,
+            },
+            _ if n_decimals > 0 => return false,
+            Self::Int64(builder) => builder.append_value(mantissa),
+            Self::Int32(builder) => match mantissa.try_into() {
+                Ok(number) => builder.append_value(number),
+                Err(_) => return false,
+            },
+            Self::Timestamp(builder, TimestampText::Epoch(unit)) => match mantissa.checked_mul(*unit) {
+                Some(micros) => builder.append_value(micros),
+                None => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+
     pub(crate) fn append_null(&mut self) {
         each!(self, builder => builder.append_null());
     }
@@ -189,6 +223,14 @@ impl ColumnBuilder {
     pub(super) fn is_text(&self) -> bool {
         matches!(self, Self::Utf8(_) | Self::LargeUtf8(_) | Self::Utf8View(_) | Self::Binary(_))
     }
+}
+
+/// The double next to `mantissa / 10^n_decimals`, when one division gives it: both sides are doubles without rounding.
+/// (William D. Clinger, "How to read floating point numbers accurately", 1990.)
+fn exact_double(mantissa: i64, n_decimals: u8) -> Option<f64> {
+    const POWERS: [f64; 19] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+    let power = POWERS.get(usize::from(n_decimals))?;
+    (mantissa.unsigned_abs() <= 1 << 53).then(|| mantissa as f64 / power)
 }
 
 fn utf8(text: &[u8]) -> Result<&str, BadText> {

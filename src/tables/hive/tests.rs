@@ -16,6 +16,13 @@ pub(super) struct Bench {
     pub(super) session: SessionContext,
 }
 
+/// The rows as `a|b`, NULL as `NULL`.
+pub(super) fn lines(batch: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::default().with_null("NULL");
+    let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect::<Vec<_>>();
+    (0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|")).collect()
+}
+
 /// `a BIGINT, b STRING` as fields; nested types are given as Arrow fields by the tests that need them.
 pub(super) fn fields(columns: &str) -> Vec<Field> {
     let columns = columns.split(", ").filter(|column| !column.is_empty());
@@ -97,15 +104,7 @@ impl Bench {
     /// The rows as `a|b`, NULL as `NULL`.
     pub(super) async fn query(&self, sql: &str) -> Result<Vec<String>> {
         let batches = async { self.session.sql(sql).await?.collect().await }.await.map_err(ours)?;
-        let options = FormatOptions::default().with_null("NULL");
-        let mut rows = Vec::new();
-        for batch in batches {
-            let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect::<Vec<_>>();
-            rows.extend(
-                (0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|")),
-            );
-        }
-        Ok(rows)
+        Ok(batches.iter().flat_map(lines).collect())
     }
 
     pub(super) async fn rows(&self, sql: &str) -> Vec<String> {

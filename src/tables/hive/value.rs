@@ -1,5 +1,10 @@
 //! One value out of text: numbers, decimals, dates, timestamps. Exact, or not at all.
 
+use chrono::Datelike;
+
+/// From 0000-12-31, where chrono begins to count, to 1970-01-01.
+const DAYS_BEFORE_1970: i32 = 719_163;
+
 /// Parses a whole number; blanks around it are allowed.
 pub(super) fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = sign(text.trim_ascii());
@@ -7,6 +12,17 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
         return None;
     }
     let mut value = 0_i64;
+    // So many digits always fit.
+    if digits.len() <= 18 {
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            value = value * 10 + i64::from(digit);
+        }
+        return Some(if negative { -value } else { value });
+    }
     for byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
@@ -114,8 +130,9 @@ pub(super) fn timestamp(text: &[u8]) -> Option<i64> {
             if n_digits == 0 || n_digits > 9 {
                 return None;
             }
-            let fraction = after[..n_digits].iter().chain(std::iter::repeat(&b'0'));
-            micros = fraction.take(6).fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
+            for place in 0..6 {
+                micros = micros * 10 + i64::from(if place < n_digits { after[place] - b'0' } else { 0 });
+            }
             rest = &after[n_digits..];
         }
     }
@@ -163,8 +180,7 @@ fn leading_date(text: &[u8]) -> Option<(i32, &[u8])> {
     let (month, rest) = one_or_two_digits(rest.strip_prefix(b"-")?)?;
     let (day, rest) = one_or_two_digits(rest.strip_prefix(b"-")?)?;
     let date = chrono::NaiveDate::from_ymd_opt(year, month as u32, day as u32)?;
-    let days = date.signed_duration_since(chrono::NaiveDate::default()).num_days();
-    Some((i32::try_from(days).ok()?, rest))
+    Some((date.num_days_from_ce() - DAYS_BEFORE_1970, rest))
 }
 
 fn digits(text: &[u8], count: usize) -> Option<(i32, &[u8])> {

@@ -77,7 +77,7 @@ impl ManagedTable {
     /// Encodes an epoch; the memory that it needs is taken from the pool.
     pub fn epoch_writer(&self, pool: &Arc<dyn MemoryPool>) -> EpochWriter {
         let definition = self.definition();
-        let files = FilesWriter::new(self, Arc::clone(&definition), Place::New, "stream into", pool);
+        let files = FilesWriter::new(self, Arc::clone(&definition), Place::Brief, "stream into", pool);
         EpochWriter { name: self.name().to_owned(), definition, files }
     }
 

@@ -38,6 +38,8 @@ const PART_BYTES: usize = 8 << 20;
 pub enum Place {
     /// They are new: where listings are the truth they stay hidden.
     New,
+    /// As [`Self::New`], and soon to be merged with others: quick to write.
+    Brief,
     /// They are committed already: listings may show them.
     Merged,
 }
@@ -120,13 +122,13 @@ impl FilesWriter {
     pub fn new(table: &ManagedTable, definition: Arc<Definition>, place: Place, purpose: &str, pool: &Arc<dyn MemoryPool>) -> Self {
         let log = table.log().clone();
         let reservation = MemoryConsumer::new(format!("{purpose} {}", log.name)).register(pool);
-        let properties = writer_properties(&definition.file_schema);
+        let properties = writer_properties(&definition.file_schema, place == Place::Brief);
         Self {
             partitions: Vec::new(),
             generation: table.generation(),
             unfinished: UnfinishedFiles::new(log.clone(), Vec::new()),
             log,
-            is_young: place == Place::New && definition.layout == Layout::Parquet,
+            is_young: place != Place::Merged && definition.layout == Layout::Parquet,
             definition,
             properties,
             keys: HashMap::new(),

@@ -118,16 +118,25 @@ fn counts_up(field: &Field) -> bool {
         && matches!(field.data_type(), DataType::Int32 | DataType::Int64 | DataType::Timestamp(..))
 }
 
-/// How data files are written.
-pub fn writer_properties(schema: &Schema) -> WriterProperties {
+/// True for whole numbers in Parquet: there differences are cheaper to write than a dictionary.
+fn is_whole(data_type: &DataType) -> bool {
+    data_type.is_integer() || matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
+}
+
+/// How data files are written. `is_brief`: files of a stream's commit: most are small and merged soon. To look every number up in a
+/// dictionary took more than half of the time to write them, so those have none.
+pub fn writer_properties(schema: &Schema, is_brief: bool) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         if field.data_type().is_floating() {
-            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
-        } else if counts_up(field) {
+            properties = properties.set_column_statistics_enabled(column.clone(), EnabledStatistics::None);
+            if is_brief {
+                properties = properties.set_column_dictionary_enabled(column, false);
+            }
+        } else if counts_up(field) || (is_brief && is_whole(field.data_type())) {
             properties =
                 properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
         }

@@ -178,10 +178,10 @@ impl Rows {
         }
         let pushed = match &mut self.payload {
             // Whole, because a text in a field that is no column is not looked at.
-            Payload::Json(_) if std::str::from_utf8(payload).is_err() => {
-                Err(RowMisfit::Broken("the record is not valid UTF-8".to_string()))
-            }
-            Payload::Json(rows) => rows.push(payload),
+            Payload::Json(rows) => match simdutf8::basic::from_utf8(payload) {
+                Ok(text) => rows.push(text),
+                Err(_) => Err(RowMisfit::Broken("the record is not valid UTF-8".to_string())),
+            },
             Payload::Csv(rows) => rows.push(payload),
             Payload::Raw(rows) => rows.push(payload),
             Payload::Avro(rows) => rows.push(payload),

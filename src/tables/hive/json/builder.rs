@@ -1,6 +1,6 @@
 //! Columns out of JSON values, nested ones too.
 
-use super::scanner::{Kind, Scanner, kind, unquote};
+use super::scanner::{Kind, Scanner, Token, kind, unquote};
 use crate::error::{Code, Error, Result};
 use crate::tables::hive::column::{BadText, ColumnBuilder, TimestampText, sql_type};
 use datafusion::arrow::array::{ArrayRef, ListArray, MapArray, NullBufferBuilder, StructArray};
@@ -125,6 +125,18 @@ impl JsonColumn {
                 offsets.push(offsets.last().copied().unwrap_or_default());
                 nulls.append_null();
             }
+        }
+    }
+
+    /// Appends a value by what the scanner knows of it. `false`: nothing was appended, [`Self::append`] must look at it.
+    pub(super) fn append_token(&mut self, value: &str, token: Token) -> bool {
+        match &mut self.shape {
+            Shape::Scalar(builder) => match token {
+                Token::PlainText => value.get(1..value.len() - 1).is_some_and(|text| builder.append_text(text)),
+                Token::Number { mantissa, n_decimals } => builder.append_number(mantissa, n_decimals),
+                Token::Other => false,
+            },
+            _ => false,
         }
     }
 

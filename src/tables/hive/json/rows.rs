@@ -1,20 +1,20 @@
 //! Rows out of JSON objects that come one by one: the messages of a topic.
 
 use super::builder::{BadValue, JsonColumn, KeyMap, OnBad};
-use super::scanner::{Scanner, unquote};
+use super::scanner::{Scanner, Token, unquote};
 use crate::error::Result;
 use crate::tables::hive::column::{BadText, RowMisfit, TimestampText, shorten};
 use crate::tables::hive::format::JsonTimestamp;
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::datatypes::FieldRef;
+use datafusion::arrow::datatypes::{Field, FieldRef};
 
 /// Keys are remembered by their place in the object up to here.
 const PLACES_MAX: usize = 256;
 
-/// Columns out of objects. One pass over each text; no allocation while objects look like the ones before.
 /// A quoted key, its column, and whether it is spelt exactly so.
 type Place = (Vec<u8>, Option<(usize, bool)>);
 
+/// Columns out of objects. One pass over each text; no allocation while objects look like the ones before.
 #[derive(Debug)]
 pub(crate) struct JsonRows {
     fields: Vec<FieldRef>,
@@ -33,6 +33,7 @@ struct Span {
     start: usize,
     end: usize,
     exact: bool,
+    token: Token,
 }
 
 impl JsonRows {
@@ -55,26 +56,27 @@ impl JsonRows {
     }
 
     /// Appends the one object of `text`.
-    pub(crate) fn push(&mut self, text: &[u8]) -> Result<(), RowMisfit> {
-        self.scan(text).map_err(|why| RowMisfit::Broken(why.to_string()))?;
+    pub(crate) fn push(&mut self, text: &str) -> Result<(), RowMisfit> {
+        self.scan(text.as_bytes()).map_err(|why| RowMisfit::Broken(why.to_string()))?;
         let mut misfit = None;
         for (idx, column) in self.columns.iter_mut().enumerate() {
-            let value = self.spans[idx].map(|span| &text[span.start..span.end]);
-            match value {
-                Some(_) if misfit.is_some() => column.append_null(),
-                None | Some(b"null") => {
-                    column.append_null();
-                    if !self.fields[idx].is_nullable() && misfit.is_none() {
-                        misfit = Some(format!("column \"{}\" is NOT NULL and has no value", self.fields[idx].name()));
-                    }
-                }
-                Some(value) => {
-                    let mut on_bad = match self.misfit_is_null && self.fields[idx].is_nullable() {
-                        true => OnBad::Null(&mut self.n_nulled),
-                        false => OnBad::Error,
-                    };
-                    misfit = column.append(value, &mut on_bad).err().map(|bad| describe(&bad));
-                }
+            let Some(span) = self.spans[idx] else {
+                misfit = append_nothing(column, &self.fields[idx], misfit);
+                continue;
+            };
+            let value = &text[span.start..span.end];
+            if misfit.is_some() {
+                column.append_null();
+            } else if column.append_token(value, span.token) {
+                // The way of nearly all values.
+            } else if value == "null" {
+                misfit = append_nothing(column, &self.fields[idx], misfit);
+            } else {
+                let mut on_bad = match self.misfit_is_null && self.fields[idx].is_nullable() {
+                    true => OnBad::Null(&mut self.n_nulled),
+                    false => OnBad::Error,
+                };
+                misfit = column.append(value.as_bytes(), &mut on_bad).err().map(|bad| describe(&bad));
             }
         }
         misfit.map_or(Ok(()), |misfit| Err(RowMisfit::Value(misfit)))
@@ -91,30 +93,36 @@ impl JsonRows {
             return Err("the record is not a JSON object");
         }
         self.spans.fill(None);
-        let (keys, places, spans) = (&self.keys, &mut self.places, &mut self.spans);
-        let mut place = 0;
-        let base = text.as_ptr() as usize;
-        scanner.members(|key, value| {
-            let found = match places.get(place) {
-                Some((known, found)) if known.as_slice() == key => *found,
+        let (mut has_more, mut place) = (scanner.open_object()?, 0);
+        while has_more {
+            let found = match self.places.get(place) {
+                Some((known, found)) if scanner.take_key(known) => *found,
                 _ => {
-                    let mut scratch = Vec::new();
-                    let found = unquote(key, &mut scratch).and_then(|key| keys.find(key));
-                    if place < PLACES_MAX {
-                        places.truncate(place);
-                        places.push((key.to_vec(), found));
-                    }
-                    found
+                    let key = scanner.key()?;
+                    self.learn(place, key)
                 }
             };
             place += 1;
-            let Some((idx, exact)) = found else { return };
-            if exact || !spans[idx].is_some_and(|span| span.exact) {
-                let start = value.as_ptr() as usize - base;
-                spans[idx] = Some(Span { start, end: start + value.len(), exact });
+            let (range, token) = scanner.member_value()?;
+            if let Some((idx, exact)) = found
+                && (exact || !self.spans[idx].is_some_and(|span| span.exact))
+            {
+                self.spans[idx] = Some(Span { start: range.start, end: range.end, exact, token });
             }
-        })?;
+            has_more = scanner.next_member()?;
+        }
         if scanner.is_at_end() { Ok(()) } else { Err("more text follows the object") }
+    }
+
+    /// Finds the column of a key, and remembers it for the next object.
+    fn learn(&mut self, place: usize, key: &[u8]) -> Option<(usize, bool)> {
+        let mut scratch = Vec::new();
+        let found = unquote(key, &mut scratch).and_then(|key| self.keys.find(key));
+        if place < PLACES_MAX {
+            self.places.truncate(place);
+            self.places.push((key.to_vec(), found));
+        }
+        found
     }
 
     /// The columns so far, rows without meaning among them.
@@ -125,6 +133,15 @@ impl JsonRows {
     /// How many values became NULL since the last call.
     pub(crate) fn take_nulled(&mut self) -> usize {
         std::mem::take(&mut self.n_nulled)
+    }
+}
+
+/// Appends NULL where a value is missing; what is wrong so far, or now.
+fn append_nothing(column: &mut JsonColumn, field: &Field, misfit: Option<String>) -> Option<String> {
+    column.append_null();
+    match misfit {
+        None if !field.is_nullable() => Some(format!("column \"{}\" is NOT NULL and has no value", field.name())),
+        misfit => misfit,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Walks over JSON text without building values: a span for each member, checked as RFC 8259 asks.
 
+use std::ops::Range;
+
 /// Deeper nesting is refused: the walk is recursive.
 const DEPTH_MAX: usize = 128;
 
@@ -29,6 +31,20 @@ pub(crate) fn kind(value: &[u8]) -> Kind {
     }
 }
 
+/// What the walk over a value has found out, so that nobody has to look at its text again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// A quoted text without escapes: it means what stands between the quotes.
+    PlainText,
+    /// `mantissa / 10^n_decimals`, of at most 18 digits, without an exponent; never minus zero.
+    Number { mantissa: i64, n_decimals: u8 },
+    /// Anything else that is a value.
+    Other,
+}
+
+/// Digits of a number that always fit into 63 bits.
+const DIGITS_MAX: usize = 18;
+
 /// A position in a text.
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
@@ -44,8 +60,50 @@ impl<'a> Scanner<'a> {
     pub(crate) fn value(&mut self) -> Result<&'a [u8], Broken> {
         self.blanks();
         let start = self.at;
-        self.skip_value(0)?;
+        self.token(0)?;
         Ok(&self.text[start..self.at])
+    }
+
+    /// Begins to walk over the members of an object; `false`: it has none.
+    pub(crate) fn open_object(&mut self) -> Result<bool, Broken> {
+        self.blanks();
+        self.expect(b'{', "an object must begin with \"{\"")?;
+        self.blanks();
+        Ok(!self.take(b'}'))
+    }
+
+    /// Passes over the next key, when it is written exactly as `quoted`.
+    pub(crate) fn take_key(&mut self, quoted: &[u8]) -> bool {
+        self.blanks();
+        let found = self.text[self.at..].starts_with(quoted);
+        self.at += if found { quoted.len() } else { 0 };
+        found
+    }
+
+    /// The next key, still quoted.
+    pub(crate) fn key(&mut self) -> Result<&'a [u8], Broken> {
+        self.blanks();
+        let start = self.at;
+        self.skip_text()?;
+        Ok(&self.text[start..self.at])
+    }
+
+    /// The value after a key: where its text lies, and what it is.
+    pub(crate) fn member_value(&mut self) -> Result<(Range<usize>, Token), Broken> {
+        self.colon()?;
+        let start = self.at;
+        let token = self.token(1)?;
+        Ok((start..self.at, token))
+    }
+
+    /// Passes over what follows a member; `false`: the object ends there.
+    pub(crate) fn next_member(&mut self) -> Result<bool, Broken> {
+        self.blanks();
+        if self.take(b'}') {
+            return Ok(false);
+        }
+        self.expect(b',', "a \",\" or \"}\" is missing in an object")?;
+        Ok(true)
     }
 
     /// Whether only blanks are left.
@@ -66,29 +124,23 @@ impl<'a> Scanner<'a> {
     }
 
     fn members_at(&mut self, depth: usize, each: &mut dyn FnMut(&'a [u8], &'a [u8])) -> Result<(), Broken> {
-        let text = self.text;
-        self.expect(b'{', "an object must begin with \"{\"")?;
+        let mut has_more = self.open_object()?;
+        while has_more {
+            let key = self.key()?;
+            self.colon()?;
+            let start = self.at;
+            self.token(depth + 1)?;
+            each(key, &self.text[start..self.at]);
+            has_more = self.next_member()?;
+        }
+        Ok(())
+    }
+
+    fn colon(&mut self) -> Result<(), Broken> {
         self.blanks();
-        if self.take(b'}') {
-            return Ok(());
-        }
-        loop {
-            self.blanks();
-            let key_start = self.at;
-            self.skip_text()?;
-            let key = &text[key_start..self.at];
-            self.blanks();
-            self.expect(b':', "a \":\" is missing after a key")?;
-            self.blanks();
-            let value_start = self.at;
-            self.skip_value(depth + 1)?;
-            each(key, &text[value_start..self.at]);
-            self.blanks();
-            if self.take(b'}') {
-                return Ok(());
-            }
-            self.expect(b',', "a \",\" or \"}\" is missing in an object")?;
-        }
+        self.expect(b':', "a \":\" is missing after a key")?;
+        self.blanks();
+        Ok(())
     }
 
     fn items_at(&mut self, depth: usize, each: &mut dyn FnMut(usize, usize)) -> Result<(), Broken> {
@@ -100,7 +152,7 @@ impl<'a> Scanner<'a> {
         loop {
             self.blanks();
             let start = self.at;
-            self.skip_value(depth + 1)?;
+            self.token(depth + 1)?;
             each(start, self.at);
             self.blanks();
             if self.take(b']') {
@@ -110,33 +162,46 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn skip_value(&mut self, depth: usize) -> Result<(), Broken> {
+    /// Passes over one value. Inlined: what it finds stays in registers.
+    #[inline(always)]
+    fn token(&mut self, depth: usize) -> Result<Token, Broken> {
         if depth > DEPTH_MAX {
             return Err("the object is nested too deeply");
         }
         match self.text.get(self.at) {
+            Some(b'"') => Ok(if self.skip_text()? { Token::PlainText } else { Token::Other }),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => self.skip_other(depth).map(|()| Token::Other),
+        }
+    }
+
+    fn skip_other(&mut self, depth: usize) -> Result<(), Broken> {
+        match self.text.get(self.at) {
             Some(b'{') => self.members_at(depth, &mut |_, _| {}),
             Some(b'[') => self.items_at(depth, &mut |_, _| {}),
-            Some(b'"') => self.skip_text(),
             Some(b't') => self.word(b"true"),
             Some(b'f') => self.word(b"false"),
             Some(b'n') => self.word(b"null"),
-            Some(b'-' | b'0'..=b'9') => self.skip_number(),
             Some(_) => Err("a value is expected"),
             None => Err("the object does not end"),
         }
     }
 
-    fn skip_text(&mut self) -> Result<(), Broken> {
+    /// Passes over a quoted text; says whether it has no escapes.
+    fn skip_text(&mut self) -> Result<bool, Broken> {
         self.expect(b'"', "a key or text must begin with \"\\\"\"")?;
+        let mut is_plain = true;
         loop {
             self.skip_plain();
             match self.text.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(is_plain);
                 }
-                Some(b'\\') => self.skip_escape()?,
+                Some(b'\\') => {
+                    is_plain = false;
+                    self.skip_escape()?;
+                }
                 Some(byte) if *byte < 0x20 => return Err("a text contains a control character"),
                 Some(_) => self.at += 1,
                 None => return Err("a text does not end"),
@@ -173,32 +238,46 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn skip_number(&mut self) -> Result<(), Broken> {
-        self.take(b'-');
+    #[inline(always)]
+    fn number(&mut self) -> Result<Token, Broken> {
+        let is_negative = self.take(b'-');
+        let start = self.at;
+        let mut mantissa = 0;
         match self.text.get(self.at) {
             Some(b'0') => self.at += 1,
-            Some(b'1'..=b'9') => self.digits()?,
+            Some(b'1'..=b'9') => mantissa = self.digits(0)?,
             _ => return Err("a number has no digits"),
         }
+        let (mut n_digits, mut n_decimals) = (self.at - start, 0);
         if self.take(b'.') {
-            self.digits()?;
+            let start = self.at;
+            mantissa = self.digits(mantissa)?;
+            n_decimals = self.at - start;
+            n_digits += n_decimals;
         }
-        if matches!(self.text.get(self.at), Some(b'e' | b'E')) {
+        let has_exponent = matches!(self.text.get(self.at), Some(b'e' | b'E'));
+        if has_exponent {
             self.at += 1;
             if !self.take(b'+') {
                 self.take(b'-');
             }
-            self.digits()?;
+            self.digits(0)?;
         }
-        Ok(())
+        if has_exponent || n_digits > DIGITS_MAX || (is_negative && mantissa == 0) {
+            return Ok(Token::Other);
+        }
+        let mantissa = if is_negative { -mantissa } else { mantissa };
+        Ok(Token::Number { mantissa, n_decimals: n_decimals as u8 })
     }
 
-    fn digits(&mut self) -> Result<(), Broken> {
-        let start = self.at;
-        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
+    /// Passes over digits that follow `before`; the number has a meaning up to [`DIGITS_MAX`] of them.
+    fn digits(&mut self, before: i64) -> Result<i64, Broken> {
+        let (start, mut number) = (self.at, before);
+        while let Some(digit) = self.text.get(self.at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            number = number.wrapping_mul(10).wrapping_add(i64::from(digit));
             self.at += 1;
         }
-        if self.at == start { Err("a number has no digits") } else { Ok(()) }
+        if self.at == start { Err("a number has no digits") } else { Ok(number) }
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), Broken> {

@@ -1,7 +1,7 @@
 //! JSON lines: broken ones, values that do not fit, nested ones; the scanner against serde_json.
 
 use super::*;
-use crate::tables::hive::tests::{Bench, check_error, fields};
+use crate::tables::hive::tests::{Bench, check_error, fields, lines};
 use datafusion::arrow::datatypes::{DataType, Field};
 use rand::{Rng, SeedableRng};
 
@@ -40,8 +40,10 @@ async fn broken_lines_are_named() {
         fails(&content, &[], fields("a BIGINT"), Code::DataCorrupted, &["\"t/a.json\", line 3", why]).await;
         fails(&content, &[("on_bad_field", "null")], fields("a BIGINT"), Code::DataCorrupted, &["line 3", why]).await;
     }
-    let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    fails(&deep, &[], fields("a STRING"), Code::DataCorrupted, &["line 1", "nested too deeply"]).await;
+    for (depth, value) in [(100_000, ""), (128, "1"), (128, "true")] {
+        let deep = format!("{{\"a\":{}{value}{}}}", "[".repeat(depth), "]".repeat(depth));
+        fails(&deep, &[], fields("a STRING"), Code::DataCorrupted, &["line 1", "nested too deeply"]).await;
+    }
 }
 
 #[tokio::test]
@@ -130,4 +132,79 @@ fn the_scanner_accepts_what_serde_json_accepts() {
         n_valid += usize::from(theirs);
     }
     assert!(n_valid > 1_000, "only {n_valid} texts were JSON: the test shows nothing");
+}
+
+/// A number as JSON writes it, in any of its ways.
+fn random_number(random: &mut rand::rngs::StdRng) -> String {
+    let mut digits = |n_max| -> String {
+        let n_digits = random.random_range(1..=n_max);
+        (0..n_digits).map(|_| char::from(b'0' + random.random_range(0..10_u8))).collect()
+    };
+    let (whole, decimals, exponent) = (digits(21), digits(20), digits(2));
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        whole => whole,
+    };
+    let sign = if random.random_bool(0.3) { "-" } else { "" };
+    let decimals = if random.random_bool(0.5) { format!(".{decimals}") } else { String::new() };
+    let exponent = if random.random_bool(0.1) { format!("e-{exponent}") } else { String::new() };
+    format!("{sign}{whole}{decimals}{exponent}")
+}
+
+/// Records of a topic go by what the scanner has found; lines of a file by the text of each value.
+#[test]
+fn numbers_found_by_the_scanner_are_those_of_their_texts() {
+    let columns = "d DOUBLE, f FLOAT, b BIGINT, i INT, s SMALLINT, m DECIMAL(38,10), x STRING, y BOOLEAN";
+    let seed = 11;
+    println!("seed {seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut texts = (0..30_000).map(|_| random_number(&mut random)).collect::<Vec<_>>();
+    let edges = ["-0", "-0.0", "0.0", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "2147483648", "-2147483648"];
+    texts.extend(edges.iter().chain(&["9007199254740993", "9007199254740993.0", "0.1", "1.0", "true", "null"]).map(ToString::to_string));
+    for (name, timestamps, text_format) in [
+        (columns, JsonTimestamp::Iso8601, TimestampText::Iso),
+        ("t TIMESTAMP", JsonTimestamp::EpochMs, TimestampText::Epoch(1_000)),
+        ("t TIMESTAMP", JsonTimestamp::EpochS, TimestampText::Epoch(1_000_000)),
+    ] {
+        for field in fields(name) {
+            let mut rows = JsonRows::new(vec![Arc::new(field.clone())], timestamps, true).unwrap();
+            let mut column = JsonColumn::new(&field, &text_format).unwrap();
+            let mut n_nulled = 0;
+            for text in &texts {
+                rows.push(&format!("{{\"{}\": {text}}}", field.name())).unwrap();
+                column.append(text.as_bytes(), &mut OnBad::Null(&mut n_nulled)).unwrap();
+            }
+            let (found, expected) = (rows.finish().unwrap().remove(0).to_data(), column.finish().unwrap().to_data());
+            // By their bytes: minus zero is not zero.
+            assert_eq!(found.nulls(), expected.nulls(), "{field}");
+            assert!(found.buffers() == expected.buffers(), "{field}");
+            assert_eq!(rows.take_nulled(), n_nulled, "{field}");
+            assert!(n_nulled < texts.len() && expected.null_count() < texts.len(), "{field}: nothing was compared");
+        }
+    }
+}
+
+#[test]
+fn rows_follow_the_keys_wherever_they_stand() {
+    let texts = [
+        (r#"{"a":1,"b":"x"}"#, "1|x"),
+        (r#"{"a":2,"b":"x\n"}"#, "2|x\n"),
+        (r#"{"b":"y","a":3}"#, "3|y"),
+        (r#"{ "a" : 4 , "bb":0, "b" : "z" }"#, "4|z"),
+        (r#"{"a":5,"A":6,"b":"1","b":"2"}"#, "5|2"),
+        (r#"{"A":7,"\u0062":"escaped"}"#, "7|escaped"),
+        (r#"{"ab":8}"#, "NULL|NULL"),
+        (r#"{"a":"9","b":10.50}"#, "9|10.50"),
+        (r#"{"a":null,"b":null}"#, "NULL|NULL"),
+        ("{}", "NULL|NULL"),
+    ];
+    let columns = fields("a BIGINT, b STRING").into_iter().map(Arc::new).collect::<Vec<_>>();
+    let mut rows = JsonRows::new(columns.clone(), JsonTimestamp::Iso8601, false).unwrap();
+    // Each order of two neighbours: what is remembered of one must not be taken for the other.
+    for order in [texts.iter().collect::<Vec<_>>(), texts.iter().rev().collect()] {
+        order.iter().for_each(|(text, _)| rows.push(text).unwrap());
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(columns.clone())), rows.finish().unwrap()).unwrap();
+        let expected = order.iter().map(|(_, row)| (*row).to_string()).collect::<Vec<_>>();
+        assert_eq!(lines(&batch), expected);
+    }
 }

@@ -5,6 +5,8 @@ use super::*;
 use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field};
 use futures::FutureExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::RowGroupMetaData;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -176,6 +178,31 @@ async fn a_second_stream_ends_the_first() {
     let error = world.commit_rows(&second, ROWS).await.unwrap_err();
     assert_eq!(error.code, Code::Conflict);
     assert!(error.detail.unwrap().contains("offset:events:0"));
+}
+
+/// Columns of the table's files that have a dictionary.
+fn columns_with_dictionary(world: &World, table: &ManagedTable) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for name in World::live_files(table) {
+        let file = std::fs::File::open(world.path().join(name)).unwrap();
+        let metadata = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().metadata().clone();
+        let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+        found.extend(columns.filter(|column| column.dictionary_page_offset().is_some()).map(|column| column.column_path().string()));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_epochs_are_quick_to_write_and_merged_ones_small() {
+    let world = World::new();
+    let table = world.create_stream(&world.tables(), NewTable::streaming(Arc::new(stream_schema()))).await.unwrap();
+    for _ in 0..2 {
+        world.commit_rows(&table, ROWS).await.unwrap();
+    }
+    assert_eq!(columns_with_dictionary(&world, &table), BTreeSet::from(["p".to_owned()]));
+    table.optimize(&world.pool()).await.unwrap();
+    assert_eq!(columns_with_dictionary(&world, &table), BTreeSet::from(["id".to_owned(), "p".to_owned()]));
+    assert_eq!(world.query(&table, ALL).await, ["20|20|0|19"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
