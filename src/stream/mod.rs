@@ -7,7 +7,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `supervisor` | from definitions to running jobs |
-//! | `job` | one run of a job: recovery, the loop, the end |
+//! | `job` | runs until it is stopped: what is tried again, and when |
+//! | `run` | one run of a job: recovery, the loop, the end |
 //! | `progress` | what the table's log says about its source |
 //! | `seek` | other positions, when somebody wants them |
 //! | `epoch` | the rows of the next commit; files, dead letters and offsets in one log entry |
@@ -20,6 +21,7 @@ mod epoch;
 mod job;
 mod maintenance;
 mod progress;
+mod run;
 mod seek;
 mod supervisor;
 mod watermark;

@@ -1,6 +1,6 @@
 //! SEEK: other positions for a table's source, in its log before anything is read from there.
 
-use super::progress::{NO_OFFSET, NO_TOPIC_ID, Progress, SEEK_TXN, offset_txns, topic_id_txn};
+use super::progress::{EPOCH_TXN, NO_OFFSET, NO_TOPIC_ID, Progress, SEEK_TXN, offset_txns, topic_id_txn};
 use crate::catalog::{Seek, SeekTo};
 use crate::connect::Start;
 use crate::connect::kafka::{self, KafkaOptions};
@@ -29,6 +29,9 @@ pub fn carry_out<'a>(
         let offsets = offsets(options, &seek.to, &progress.offsets).await?;
         let mut txns = offset_txns(managed, topic, &offsets);
         txns.push((managed.txn_id(SEEK_TXN), seek.number));
+        // An epoch of its own: a commit of the run before that is still on its way comes too late, and is refused, or was
+        // faster, and this is: its offsets must not be passed over.
+        txns.push((managed.txn_id(EPOCH_TXN), progress.epoch + 1));
         // The new offsets may be about another topic of the same name.
         txns.push((managed.txn_id(&topic_id_txn(topic)), NO_TOPIC_ID));
         managed.commit_txns(txns).await?;
@@ -55,4 +58,42 @@ fn offsets<'a>(options: &'a KafkaOptions, to: &'a SeekTo, committed: &'a BTreeMa
         // A topic that was made anew may have fewer partitions: should they come back, they are new.
         Ok(committed.keys().map(|partition| (*partition, NO_OFFSET)).chain(resolved).collect())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+    use crate::storage::{Root, Storage};
+    use crate::tables::managed::{ManagedTables, NewTable};
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use std::sync::Arc;
+
+    /// The commit of the run before may still be on its way when a SEEK is carried out: whichever comes first counts.
+    #[tokio::test]
+    async fn a_late_commit_does_not_undo_a_seek() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Storage::open(directory.path(), Vec::<Root>::new()).unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let tables = ManagedTables::new(storage);
+        let place = directory.path().canonicalize().unwrap().join("t");
+        let table = tables.create("t1", "t", &place, NewTable::streaming(schema)).await.unwrap();
+        let options = KafkaOptions::of_topic("events", "localhost:1", &[]).unwrap();
+        let seek = |number, offset| Seek { number, to: SeekTo::Offsets(BTreeMap::from([(0, offset)])) };
+        let commit = |epoch, offset| {
+            let (table, offsets) = (&table, BTreeMap::from([(0, offset), (1, offset)]));
+            async move { table.commit_epoch(epoch, &mut table.no_files(), offset_txns(table, "events", &offsets)).await }
+        };
+        commit(1, 100).await.unwrap();
+        let before = Progress::of(&table, "events");
+        carry_out(&table, &options, &seek(1, 5), &before).await.unwrap();
+        assert_eq!(commit(2, 200).await.unwrap_err().code, Code::Conflict, "it was too late");
+        let after = Progress::of(&table, "events");
+        assert_eq!((after.epoch, after.seek, after.offsets), (2, 1, BTreeMap::from([(0, 5), (1, 100)])));
+        commit(3, 300).await.unwrap();
+        // Offsets that were read before it would have the rows of the third commit twice.
+        assert_eq!(carry_out(&table, &options, &seek(2, 7), &before).await.unwrap_err().code, Code::Conflict);
+        carry_out(&table, &options, &seek(2, 7), &Progress::of(&table, "events")).await.unwrap();
+        assert_eq!(Progress::of(&table, "events").offsets, BTreeMap::from([(0, 7), (1, 300)]));
+    }
 }
