@@ -70,6 +70,7 @@ struct Request {
 /// The durable catalog.
 #[derive(Debug)]
 pub struct Catalog {
+    id: String,
     published: Arc<Published>,
     /// `None` only while dropping: closing the channel ends the writer.
     requests: Option<mpsc::Sender<Request>>,
@@ -86,6 +87,7 @@ impl Catalog {
     /// damaged or not a catalog, [`Code::NotSupported`] when a newer weir wrote it.
     pub fn open(path: &Path) -> Result<Arc<Self>> {
         let (store, snapshot) = store::Store::open(path, store::STEPS)?;
+        let id = store.id()?;
         let published = Arc::new(Published { version: watch::Sender::new(snapshot.version), snapshot: RwLock::new(Arc::new(snapshot)) });
         let (requests, queue) = mpsc::channel(QUEUE_CHANGES_MAX);
         let writer = std::thread::Builder::new()
@@ -95,7 +97,12 @@ impl Catalog {
                 move || writer::run(store, &published, queue)
             })
             .map_err(|error| Error::new(Code::Unavailable, format!("could not start the catalog writer: {error}")))?;
-        Ok(Arc::new(Self { published, requests: Some(requests), writer: Some(writer), turn: tokio::sync::Semaphore::new(1) }))
+        Ok(Arc::new(Self { id, published, requests: Some(requests), writer: Some(writer), turn: tokio::sync::Semaphore::new(1) }))
+    }
+
+    /// What no other catalog has, except copies of this one (a backup that is restored).
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// The newest committed state.

@@ -43,24 +43,36 @@ pub(super) struct Step {
 }
 
 /// Every schema version there ever was, in order. A published step is never edited: add another.
-pub(super) static STEPS: &[Step] = &[Step {
-    to_version: 1,
-    what: "create the tables",
-    run: |transaction| {
-        transaction.execute_batch(
-            "CREATE TABLE catalog_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT;
-             INSERT INTO catalog_version (one, version) VALUES (1, 0);
-             CREATE TABLE objects (
-               kind TEXT NOT NULL,
-               database TEXT NOT NULL,
-               name TEXT NOT NULL,
-               body TEXT NOT NULL,
-               checksum TEXT NOT NULL,
-               PRIMARY KEY (kind, database, name)
-             ) STRICT, WITHOUT ROWID;",
-        )
+pub(super) static STEPS: &[Step] = &[
+    Step {
+        to_version: 1,
+        what: "create the tables",
+        run: |transaction| {
+            transaction.execute_batch(
+                "CREATE TABLE catalog_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT;
+                 INSERT INTO catalog_version (one, version) VALUES (1, 0);
+                 CREATE TABLE objects (
+                   kind TEXT NOT NULL,
+                   database TEXT NOT NULL,
+                   name TEXT NOT NULL,
+                   body TEXT NOT NULL,
+                   checksum TEXT NOT NULL,
+                   PRIMARY KEY (kind, database, name)
+                 ) STRICT, WITHOUT ROWID;",
+            )
+        },
     },
-}];
+    Step {
+        to_version: 2,
+        what: "give the catalog an identity",
+        run: |transaction| {
+            transaction.execute_batch(
+                "CREATE TABLE catalog_identity (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL) STRICT;
+                 INSERT INTO catalog_identity (one, id) VALUES (1, lower(hex(randomblob(16))));",
+            )
+        },
+    },
+];
 
 /// A change as a row: `body` is `None` to remove it.
 #[derive(Debug)]
@@ -160,6 +172,14 @@ impl Store {
         // The entries of new files; SQLite has synced their contents.
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| cannot("sync the directory of", &error))?;
         Ok((store, snapshot))
+    }
+
+    /// What no other catalog has, except copies of this one.
+    pub fn id(&self) -> Result<String> {
+        let wrap = |error| sqlite_error(&self.path, "read", &error);
+        let id: String = self.connection.query_row("SELECT id FROM catalog_identity", [], |row| row.get(0)).map_err(wrap)?;
+        let is_whole = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_whole { Ok(id) } else { Err(self.corrupted("its identity is not 32 hexadecimal digits")) }
     }
 
     /// Makes the default database when it is missing.

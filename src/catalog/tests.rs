@@ -200,7 +200,7 @@ fn a_file_of_a_newer_weir_is_refused_with_both_versions() {
     connection.execute("INSERT INTO schema_version (version, applied_ms) VALUES (99, 0)", []).unwrap();
     drop(connection);
     let error = fixture.refuses(Code::NotSupported, "was written by a newer weir");
-    assert_eq!(error.detail.as_deref(), Some("It has schema version 99, this weir knows 1."));
+    assert_eq!(error.detail.as_deref(), Some("It has schema version 99, this weir knows 2."));
 }
 
 #[test]
@@ -523,7 +523,7 @@ async fn a_file_of_version_1_opens_with_unknown_fields_and_kinds_and_missing_fie
 
 #[test]
 fn later_steps_run_once_in_order_and_leave_a_copy_of_the_old_file() {
-    let next = Step { to_version: 2, what: "paint", run: |t| t.execute_batch("ALTER TABLE objects ADD COLUMN colour TEXT") };
+    let next = Step { to_version: 3, what: "paint", run: |t| t.execute_batch("ALTER TABLE objects ADD COLUMN colour TEXT") };
     let steps = [STEPS, &[next]].concat();
     let fixture = version_1();
     for _ in 0..2 {
@@ -543,7 +543,7 @@ fn later_steps_run_once_in_order_and_leave_a_copy_of_the_old_file() {
 
 #[test]
 fn a_step_that_fails_leaves_the_version_before_it() {
-    let half = Step { to_version: 2, what: "half", run: |t| t.execute_batch("CREATE TABLE half (a TEXT); SELECT * FROM nowhere;") };
+    let half = Step { to_version: 3, what: "half", run: |t| t.execute_batch("CREATE TABLE half (a TEXT); SELECT * FROM nowhere;") };
     let fixture = version_1();
     let error = Store::open(&fixture.path(), &[STEPS, &[half]].concat()).unwrap_err();
     assert!(error.message.starts_with("could not upgrade the catalog"), "{error}");

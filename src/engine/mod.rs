@@ -205,16 +205,19 @@ impl Engine {
             models,
             base_state,
         });
-        engine.recover(&options.data_dir).await?;
+        engine.recover().await?;
         Ok(engine)
     }
 
     /// Completes or removes what a crash left half-done.
-    async fn recover(&self, data_dir: &Path) -> Result<()> {
+    async fn recover(&self) -> Result<()> {
         let snapshot = self.catalog.snapshot();
+        let warehouse = self.storage.warehouse();
+        // Before anything in it is touched.
+        let owned = warehouse::claim(warehouse, self.catalog.id())?;
         crate::tables::hive::write::recover(&self.storage).await?;
         let live = snapshot.tables.values().map(|table| table.id.as_str()).collect();
-        warehouse::recover(self.storage.warehouse(), data_dir, &live)?;
+        warehouse::recover(warehouse, owned, snapshot.version, &live)?;
         let versions =
             snapshot.models.values().flat_map(|model| model.versions.iter().map(|version| (model.id.clone(), version.version))).collect();
         let n_swept = self.models.sweep(&versions)?;

@@ -92,7 +92,7 @@ fn own(engine: &Engine, snapshot: &Snapshot, table: &Table) -> Result<Place> {
         return engine.storage().place(&format!("{}/{name}", location.trim_end_matches('/')), Access::Write);
     }
     let directory = engine.storage().warehouse().join(directory_name(&table.database)).join(name);
-    warehouse::mark_table(&directory, &table.id)?;
+    warehouse::mark_table(&directory, &table.id, snapshot.version)?;
     Ok(Place::Local(directory))
 }
 

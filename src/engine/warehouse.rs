@@ -1,22 +1,33 @@
 //! The warehouse as a directory: whose it is, whose its tables are, and what a crash left in it.
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::storage::durable::{self, Depth};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// In a table's directory: the id of its definition.
+/// In a table's directory: the id of its definition, and the version of the catalog when it was made.
 const TABLE_MARK: &str = "_weir/table";
-/// In the warehouse: the directory of the catalog that names its tables.
+/// What the mark becomes when the table may be somebody's: no start removes it.
+const LOST_MARK: &str = "_weir/lost";
+/// In the warehouse: the id of the catalog that names its tables.
 const OWNER_MARK: &str = "_weir_owner";
-/// The catalog in its directory.
-const CATALOG_FILE: &str = "meta.db";
+
+/// Since when a warehouse belongs to the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owned {
+    /// Since an earlier start: every table in it was made under this catalog.
+    Before,
+    /// Since now: tables that are there may be those of a catalog that was lost.
+    Now,
+}
 
 /// Makes a managed table's directory, which says whose it is from the moment it appears: a crash leaves nothing that the
-/// next start would not know.
-pub fn mark_table(directory: &Path, id: &str) -> Result<()> {
+/// next start would not know. `version` is the catalog's.
+pub fn mark_table(directory: &Path, id: &str, version: u64) -> Result<()> {
     let staged = directory.with_file_name(durable::hidden_name());
-    let marked = durable::create_file(&staged.join(TABLE_MARK), id.as_bytes()).and_then(|()| durable::rename(&staged, directory));
+    let mark = format!("{id}\n{version}\n");
+    let marked = durable::create_file(&staged.join(TABLE_MARK), mark.as_bytes()).and_then(|()| durable::rename(&staged, directory));
     marked.map_err(|error| {
         // Best effort: the next start removes it.
         let _ = std::fs::remove_dir_all(&staged);
@@ -24,44 +35,52 @@ pub fn mark_table(directory: &Path, id: &str) -> Result<()> {
     })
 }
 
-/// Removes what crashes left: half-written files, and tables that were made or dropped half-way. Tables of a warehouse
-/// that belongs to another catalog are only named: they may be somebody's.
-pub fn recover(warehouse: &Path, data_dir: &Path, live: &BTreeSet<&str>) -> Result<()> {
-    let is_ours = claim(warehouse, data_dir)?;
+/// Takes the warehouse for the catalog with this id; one that belongs to another catalog is not touched.
+///
+/// # Errors
+/// `WrongObject` when it belongs to another catalog, `Io` when that cannot be told.
+pub fn claim(warehouse: &Path, catalog_id: &str) -> Result<Owned> {
+    let mark = warehouse.join(OWNER_MARK);
+    match std::fs::read_to_string(&mark) {
+        Ok(owner) if owner.trim() == catalog_id => Ok(Owned::Before),
+        Ok(_) => Err(Error::new(Code::WrongObject, format!("the warehouse \"{}\" belongs to another catalog", warehouse.display()))
+            .detail("Two servers would remove each other's tables.")
+            .hint(format!(
+                "Set storage.warehouse to a directory of its own. If the other catalog is lost, delete \"{}\": the tables that are there stay.",
+                mark.display()
+            ))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            durable::write_file(&mark, catalog_id.as_bytes()).map_err(|error| durable::io_error("write", &mark, &error))?;
+            Ok(Owned::Now)
+        }
+        Err(error) => Err(durable::io_error("read", &mark, &error)),
+    }
+}
+
+/// Removes what crashes left: half-written files, and tables that were made or dropped half-way. A table that the catalog
+/// does not name and may never have known (it was restored from an older copy, or is a new one) stays, and is named.
+pub fn recover(warehouse: &Path, owned: Owned, version: u64, live: &BTreeSet<&str>) -> Result<()> {
     remove_leftovers(warehouse)?;
     for directory in marked_directories(warehouse) {
-        let owner = std::fs::read_to_string(directory.join(TABLE_MARK)).unwrap_or_default();
-        if owner.is_empty() || live.contains(owner.trim()) {
+        let mark = std::fs::read_to_string(directory.join(TABLE_MARK)).unwrap_or_default();
+        let (id, made_at) = mark.trim().split_once('\n').unwrap_or((mark.trim(), "0"));
+        if id.is_empty() || live.contains(id) {
             continue;
         }
-        if !is_ours {
-            tracing::warn!(directory = %directory.display(), "a table of the warehouse belongs to another catalog: it is left alone");
+        if owned == Owned::Now || made_at.trim().parse().unwrap_or(u64::MAX) > version {
+            tracing::warn!(
+                directory = %directory.display(),
+                "the catalog does not know this table of the warehouse: was it restored from an older copy? The files stay; \
+                 CREATE EXTERNAL TABLE .. STORED AS DELTA reads them, or delete the directory"
+            );
+            let (from, to) = (directory.join(TABLE_MARK), directory.join(LOST_MARK));
+            durable::rename(&from, &to).map_err(|error| durable::io_error("rename", &from, &error))?;
             continue;
         }
         tracing::info!(directory = %directory.display(), "removing a managed table that no definition names");
         durable::remove_dir_all(&directory).map_err(|error| durable::io_error("delete", &directory, &error))?;
     }
     Ok(())
-}
-
-/// Whether the tables of the warehouse are those of the catalog in `data_dir`; a warehouse without owner, or whose owner is
-/// no more, becomes its.
-fn claim(warehouse: &Path, data_dir: &Path) -> Result<bool> {
-    let mark = warehouse.join(OWNER_MARK);
-    let ours = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
-    match std::fs::read_to_string(&mark) {
-        Ok(owner) if Path::new(owner.trim()) == ours => return Ok(true),
-        Ok(owner) if Path::new(owner.trim()).join(CATALOG_FILE).exists() => {
-            tracing::warn!(
-                warehouse = %warehouse.display(), owner = owner.trim(),
-                "the warehouse belongs to the catalog of another server: set storage.warehouse to a directory of its own"
-            );
-            return Ok(false);
-        }
-        _ => {}
-    }
-    durable::write_file(&mark, ours.to_string_lossy().as_bytes()).map_err(|error| durable::io_error("write", &mark, &error))?;
-    Ok(true)
 }
 
 /// Half-made and half-removed table directories, and half-written journals: all lie at most one level below the
@@ -97,25 +116,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_of_another_catalog_stay() {
+    fn a_warehouse_belongs_to_one_catalog() {
         let root = tempfile::tempdir().unwrap();
-        let (warehouse, first, second) = (root.path().join("warehouse"), root.path().join("first"), root.path().join("second"));
-        for directory in [&warehouse.join("public"), &first, &second] {
-            std::fs::create_dir_all(directory).unwrap();
-            std::fs::write(directory.join(CATALOG_FILE), "").unwrap();
+        assert_eq!(claim(root.path(), "one").unwrap(), Owned::Now);
+        assert_eq!(claim(root.path(), "one").unwrap(), Owned::Before);
+        let error = claim(root.path(), "two").unwrap_err();
+        assert_eq!(error.code, Code::WrongObject);
+        assert!(error.hint.unwrap().contains(OWNER_MARK));
+        assert_eq!(claim(root.path(), "one").unwrap(), Owned::Before, "a refusal changes nothing");
+        // What cannot be read is not taken over.
+        std::fs::remove_file(root.path().join(OWNER_MARK)).unwrap();
+        std::fs::create_dir(root.path().join(OWNER_MARK)).unwrap();
+        assert_eq!(claim(root.path(), "two").unwrap_err().code, Code::Io);
+    }
+
+    #[test]
+    fn only_tables_that_the_catalog_has_known_are_removed() {
+        for (owned, made_at, version, is_removed) in [
+            (Owned::Before, 7, 7, true),
+            (Owned::Before, 7, 8, true),
+            // A catalog from before the table was made.
+            (Owned::Before, 7, 6, false),
+            // A catalog that is new here.
+            (Owned::Now, 7, 8, false),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir(root.path().join("public")).unwrap();
+            let [dropped, live] = ["dropped", "live"].map(|id| root.path().join("public").join(id));
+            mark_table(&dropped, "dropped", made_at).unwrap();
+            mark_table(&live, "live", made_at).unwrap();
+            recover(root.path(), owned, version, &BTreeSet::from(["live"])).unwrap();
+            assert!(live.exists());
+            assert_eq!(!dropped.exists(), is_removed, "{owned:?}, made at {made_at}, now {version}");
+            // Later versions do not make it a table that was dropped.
+            recover(root.path(), Owned::Before, made_at + 10, &BTreeSet::from(["live"])).unwrap();
+            assert_eq!(!dropped.exists(), is_removed);
         }
-        let table = warehouse.join("public/t-1");
-        mark_table(&table, "1").unwrap();
-        recover(&warehouse, &first, &BTreeSet::from(["1"])).unwrap();
-        recover(&warehouse, &second, &BTreeSet::new()).unwrap();
-        assert!(table.exists(), "the second server knows no table");
-        recover(&warehouse, &first, &BTreeSet::new()).unwrap();
-        assert!(!table.exists(), "the first server has dropped it");
-        // A catalog that was moved takes its warehouse along.
-        mark_table(&table, "1").unwrap();
-        let moved = root.path().join("moved");
-        std::fs::rename(&first, &moved).unwrap();
-        recover(&warehouse, &moved, &BTreeSet::new()).unwrap();
-        assert!(!table.exists());
     }
 }
