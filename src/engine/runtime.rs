@@ -33,6 +33,8 @@ const METADATA_CACHE_BYTES: usize = 256 * 1024 * 1024;
 const PLANNING_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Statements that are planned at once; more wait.
 const PLANNING_THREADS_MAX: usize = 8;
+/// Statements that wait for something outside beside them: each has a thread. More keep their place while they wait.
+const PLANNING_WAITS_MAX: usize = 64;
 
 /// The engine's memory pool, disk manager and stores. The spill directory is wiped: it is ours alone.
 pub fn runtime_env(limits: &EngineLimits, storage: &Arc<Storage>) -> Result<Arc<RuntimeEnv>> {
@@ -94,20 +96,32 @@ pub fn base_state(limits: &EngineLimits, runtime: Arc<RuntimeEnv>) -> Result<Ses
     Ok(state)
 }
 
+/// What allows a thread to plan, and what allows it to wait without.
+struct Permit {
+    planning: OwnedSemaphorePermit,
+    waits: Arc<Semaphore>,
+}
+
 thread_local! {
-    /// What allows this thread to plan.
-    static PERMIT: RefCell<Option<OwnedSemaphorePermit>> = const { RefCell::new(None) };
+    /// That of this thread.
+    static PERMIT: RefCell<Option<Permit>> = const { RefCell::new(None) };
 }
 
 /// Waits for something outside of the server, in the middle of planning: others may plan meanwhile.
 pub async fn wait_outside<T>(wait: impl Future<Output = T>) -> T {
-    let permits = PERMIT.take().map(|permit| Arc::clone(permit.semaphore()));
+    let Some(Permit { planning, waits }) = PERMIT.take() else { return wait.await };
+    let Ok(waiting) = Arc::clone(&waits).try_acquire_owned() else {
+        let answer = wait.await;
+        PERMIT.set(Some(Permit { planning, waits }));
+        return answer;
+    };
+    let permits = Arc::clone(planning.semaphore());
+    drop(planning);
     let answer = wait.await;
-    if let Some(permits) = permits
-        && let Ok(permit) = permits.acquire_owned().await
-    {
-        PERMIT.set(Some(permit));
+    if let Ok(planning) = permits.acquire_owned().await {
+        PERMIT.set(Some(Permit { planning, waits }));
     }
+    drop(waiting);
     answer
 }
 
@@ -115,21 +129,30 @@ pub async fn wait_outside<T>(wait: impl Future<Output = T>) -> T {
 #[derive(Debug)]
 pub struct PlanningThreads {
     permits: Arc<Semaphore>,
+    waits: Arc<Semaphore>,
     timeout: Duration,
 }
 
 impl PlanningThreads {
     /// `timeout` is the longest that a statement may be planned.
     pub fn new(timeout: Duration) -> Self {
-        Self { permits: Arc::new(Semaphore::new(PLANNING_THREADS_MAX)), timeout }
+        Self { permits: Arc::new(Semaphore::new(PLANNING_THREADS_MAX)), waits: Arc::new(Semaphore::new(PLANNING_WAITS_MAX)), timeout }
     }
 
     /// Runs a future to its end on a planning thread. A panic there becomes an error of this statement.
     ///
     /// A future that does not end in time is left alone on its thread: planning cannot be interrupted.
     pub async fn run<T: Send + 'static>(&self, future: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let permit =
-            Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::new(Code::Unavailable, "the server is shutting down"))?;
+        let planning = tokio::time::timeout(self.timeout, Arc::clone(&self.permits).acquire_owned()).await;
+        let planning = planning.map_err(|_| {
+            Error::new(
+                Code::Timeout,
+                format!("the statement was not planned: others kept all threads busy for {} s", self.timeout.as_secs()),
+            )
+            .hint("Try again; KILL QUERY ends statements that are planned for too long.")
+        })?;
+        let planning = planning.map_err(|_| Error::new(Code::Unavailable, "the server is shutting down"))?;
+        let permit = Permit { planning, waits: Arc::clone(&self.waits) };
         let runtime = tokio::runtime::Handle::current();
         let (answer, answered) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
