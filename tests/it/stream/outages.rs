@@ -9,7 +9,7 @@ use crate::harness::kafka::Options;
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long the broker stays away after its stop.
 const STOPPED: Duration = Duration::from_secs(4);
-const CUT_SECONDS: u64 = 12;
+const CUT_SECONDS: u64 = 30;
 /// Events a second, and how many there are at most, should the test fail and nobody stop the producer.
 const RATE: u64 = 1_000;
 const EVENTS_MAX: u64 = 600 * RATE;
