@@ -1,7 +1,7 @@
 //! From the catalog's definition of a table to its provider.
 
 use crate::catalog::{Column, Table, TableKind};
-use crate::engine::runtime::wait_outside;
+use crate::engine::planning_threads::wait_outside;
 use crate::engine::settings::StreamReading;
 use crate::engine::{Engine, errors, places, types};
 use crate::error::{Code, Error, Result};
