@@ -26,6 +26,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long anything may take before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Between two looks at what a backlog has become: each costs CPU time that is counted.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Bytes of one event, as JSON.
 const EVENT_BYTES: usize = 142;
 /// Offsets over which a snapshot is checked, of all partitions together.
@@ -123,7 +125,7 @@ impl KafkaBench {
         println!("bare client  {}; CPU of all its threads {:.2} us a row", rate(self.rows, bare), per_row(bare_cpu, self.rows));
 
         let (before, started) = (ThreadCpu::now(), Instant::now());
-        create_table(session, "bench_backlog", &self.bootstrap, &options.topic, "").await?;
+        create_table(session, "bench_backlog", &self.bootstrap, &options.topic, Columns::OfEvent).await?;
         wait_for(session, "SELECT count(*) FROM bench_backlog", self.rows as i64).await?;
         let visible = started.elapsed().as_secs_f64();
         let committed = "SELECT CAST(sum(committed) AS BIGINT) FROM system.stream_partitions WHERE table_name = 'bench_backlog'";
@@ -151,7 +153,7 @@ impl KafkaBench {
         // Many checks take long, and the disk is not for the topic alone: what was read long ago may go.
         let settings = [("segment.bytes", "67108864"), ("retention.bytes", "536870912")];
         blocking(move || create_topic(&to_make, n_partitions, &settings)).await?;
-        create_table(session, "bench_live", &self.bootstrap, &options.topic, ", 'commit.interval' = '1 s'").await?;
+        create_table(session, "bench_live", &self.bootstrap, &options.topic, Columns::WithPlace).await?;
         let sent = Arc::new(Sent::new(self.partitions));
         let stop = Arc::new(AtomicBool::new(false));
         let producer = {
@@ -223,10 +225,25 @@ fn fill(options: &KafkaOptions, n_rows: usize, n_partitions: i32) -> Result<()> 
     producer.flush(&options.topic, PATIENCE)
 }
 
-async fn create_table(session: &Session, table: &str, bootstrap: &str, topic: &str, more: &str) -> Result<()> {
+/// Which columns a table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    /// The eight of an event.
+    OfEvent,
+    /// .. and its partition and offset; with a commit each second.
+    WithPlace,
+}
+
+async fn create_table(session: &Session, table: &str, bootstrap: &str, topic: &str, columns: Columns) -> Result<()> {
+    let (place, more) = match columns {
+        Columns::OfEvent => ("", ""),
+        Columns::WithPlace => {
+            (", k_partition INT METADATA FROM 'partition', k_offset BIGINT METADATA FROM 'offset'", ", 'commit.interval' = '1 s'")
+        }
+    };
     let sql = format!(
         "CREATE STREAMING TABLE {table} (user_id BIGINT, movie_id BIGINT, rating DOUBLE, event_time TIMESTAMP, device STRING, country STRING,
-           n BIGINT, pad STRING, k_partition INT METADATA FROM 'partition', k_offset BIGINT METADATA FROM 'offset')
+           n BIGINT, pad STRING{place})
          WITH ('connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{bootstrap}', 'format' = 'json'{more})"
     );
     session.rows(&sql).await.map(drop)
@@ -245,7 +262,7 @@ async fn wait_for(session: &Session, sql: &str, expected: i64) -> Result<()> {
             _ if begun.elapsed() > PATIENCE => {
                 return Err(Error::new(Code::Timeout, format!("{found:?} of {expected} rows after {} s", PATIENCE.as_secs())));
             }
-            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }

@@ -7,7 +7,7 @@ use datafusion::arrow::array::builder::{
     Int32Builder, Int64Builder, LargeStringBuilder, StringBuilder, StringViewBuilder, TimestampMicrosecondBuilder, UInt8Builder,
     UInt16Builder, UInt32Builder, UInt64Builder,
 };
-use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::ScalarValue;
 use std::sync::Arc;
@@ -189,7 +189,7 @@ impl ColumnBuilder {
 
     /// Appends `mantissa / 10^n_decimals` where that is the value exactly. `false`: it may have one all the same, which
     /// its text tells, and nothing was appended.
-    pub(super) fn append_number(&mut self, mantissa: i64, n_decimals: u8) -> bool {
+    pub(crate) fn append_number(&mut self, mantissa: i64, n_decimals: u8) -> bool {
         match self {
             Self::Float64(builder) => match exact_double(mantissa, n_decimals) {
                 Some(number) => builder.append_value(number),
@@ -216,7 +216,28 @@ impl ColumnBuilder {
 
     /// The column; the builder is empty again.
     pub(crate) fn finish(&mut self) -> ArrayRef {
-        each!(self, builder => Arc::new(builder.finish()) as ArrayRef)
+        let array = each!(self, builder => Arc::new(builder.finish()) as ArrayRef);
+        self.make_room(&array);
+        array
+    }
+
+    /// Room for as many values as the last array has: most batches are as long as the one before, and growing step by step
+    /// copies all of it once more.
+    fn make_room(&mut self, last: &ArrayRef) {
+        let n_values = last.len();
+        match self {
+            Self::Int64(builder) => *builder = Int64Builder::with_capacity(n_values),
+            Self::Int32(builder) => *builder = Int32Builder::with_capacity(n_values),
+            Self::Float64(builder) => *builder = Float64Builder::with_capacity(n_values),
+            Self::Timestamp(builder, _) => {
+                *builder = TimestampMicrosecondBuilder::with_capacity(n_values).with_data_type(last.data_type().clone());
+            }
+            Self::Utf8(builder) => {
+                let n_bytes = last.as_string::<i32>().value_data().len();
+                *builder = StringBuilder::with_capacity(n_values, n_bytes);
+            }
+            _ => {}
+        }
     }
 
     /// Whether the column holds text: then a number or an object of JSON is taken as it is written.

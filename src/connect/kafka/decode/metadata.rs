@@ -98,6 +98,16 @@ impl MetadataColumn {
             }
             Values::Scalar(column) => column,
         };
+        let known = match self.kind {
+            MetadataKind::Partition => Some(i64::from(record.partition)),
+            MetadataKind::Offset => Some(record.offset),
+            MetadataKind::Timestamp => record.timestamp_ms,
+            MetadataKind::Topic | MetadataKind::Key | MetadataKind::Headers => None,
+        };
+        if known.is_some_and(|known| column.append_number(known, 0)) {
+            return Ok(());
+        }
+        // Other types by their texts.
         let text: Option<&[u8]> = match self.kind {
             MetadataKind::Topic => Some(topic.as_bytes()),
             MetadataKind::Partition => number(scratch, i64::from(record.partition)),

@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::{Field, FieldRef};
 /// Keys are remembered by their place in the object up to here.
 const PLACES_MAX: usize = 256;
 
-/// A quoted key, its column, and whether it is spelt exactly so.
+/// A quoted key and its colon; the column of the key, and whether it is spelt exactly so.
 type Place = (Vec<u8>, Option<(usize, bool)>);
 
 /// Columns out of objects. One pass over each text; no allocation while objects look like the ones before.
@@ -116,11 +116,17 @@ impl JsonRows {
 
     /// Finds the column of a key, and remembers it for the next object.
     fn learn(&mut self, place: usize, key: &[u8]) -> Option<(usize, bool)> {
+        // It is the same key, before another colon.
+        if let Some((known, found)) = self.places.get(place)
+            && known.strip_suffix(b":") == Some(key)
+        {
+            return *found;
+        }
         let mut scratch = Vec::new();
         let found = unquote(key, &mut scratch).and_then(|key| self.keys.find(key));
         if place < PLACES_MAX {
             self.places.truncate(place);
-            self.places.push((key.to_vec(), found));
+            self.places.push(([key, b":"].concat(), found));
         }
         found
     }

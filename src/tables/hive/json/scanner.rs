@@ -72,25 +72,28 @@ impl<'a> Scanner<'a> {
         Ok(!self.take(b'}'))
     }
 
-    /// Passes over the next key, when it is written exactly as `quoted`.
-    pub(crate) fn take_key(&mut self, quoted: &[u8]) -> bool {
+    /// Passes over the next key and its colon, when they are written exactly as `known`.
+    pub(crate) fn take_key(&mut self, known: &[u8]) -> bool {
         self.blanks();
-        let found = self.text[self.at..].starts_with(quoted);
-        self.at += if found { quoted.len() } else { 0 };
+        let found = begins_with(&self.text[self.at..], known);
+        self.at += if found { known.len() } else { 0 };
         found
     }
 
-    /// The next key, still quoted.
+    /// The next key, still quoted; its colon is passed over.
     pub(crate) fn key(&mut self) -> Result<&'a [u8], Broken> {
         self.blanks();
         let start = self.at;
         self.skip_text()?;
-        Ok(&self.text[start..self.at])
+        let end = self.at;
+        self.blanks();
+        self.expect(b':', "a \":\" is missing after a key")?;
+        Ok(&self.text[start..end])
     }
 
     /// The value after a key: where its text lies, and what it is.
     pub(crate) fn member_value(&mut self) -> Result<(Range<usize>, Token), Broken> {
-        self.colon()?;
+        self.blanks();
         let start = self.at;
         let token = self.token(1)?;
         Ok((start..self.at, token))
@@ -127,19 +130,12 @@ impl<'a> Scanner<'a> {
         let mut has_more = self.open_object()?;
         while has_more {
             let key = self.key()?;
-            self.colon()?;
+            self.blanks();
             let start = self.at;
             self.token(depth + 1)?;
             each(key, &self.text[start..self.at]);
             has_more = self.next_member()?;
         }
-        Ok(())
-    }
-
-    fn colon(&mut self) -> Result<(), Broken> {
-        self.blanks();
-        self.expect(b':', "a \":\" is missing after a key")?;
-        self.blanks();
         Ok(())
     }
 
@@ -310,6 +306,14 @@ impl<'a> Scanner<'a> {
             None => Err("the object does not end"),
         }
     }
+}
+
+/// As `starts_with`, eight bytes at a time and without a call: keys are short.
+fn begins_with(text: &[u8], prefix: &[u8]) -> bool {
+    let Some(text) = text.get(..prefix.len()) else { return false };
+    let ((words, rest), (prefix_words, prefix_rest)) = (text.as_chunks::<8>(), prefix.as_chunks::<8>());
+    let same = |(a, b): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*a) == u64::from_le_bytes(*b);
+    words.iter().zip(prefix_words).all(same) && rest.iter().zip(prefix_rest).all(|(a, b)| a == b)
 }
 
 /// The text that a quoted JSON text means. `None`: it is not UTF-8, or half of a surrogate pair.
