@@ -150,6 +150,7 @@ impl PlanningThreads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::task;
     use std::thread::ThreadId;
     use tokio::task::JoinHandle;
 
@@ -181,7 +182,7 @@ mod tests {
     fn waiting(threads: &Arc<PlanningThreads>, gate: &Arc<Semaphore>, outside: bool, count: usize) -> Vec<JoinHandle<Result<bool>>> {
         let statement = |_| {
             let (threads, gate) = (Arc::clone(threads), Arc::clone(gate));
-            tokio::spawn(async move {
+            task::spawn("a statement", async move {
                 let wait = async move { gate.acquire_owned().await.is_ok() };
                 threads.run(async move { Ok(if outside { wait_outside(wait).await } else { wait.await }) }).await
             })

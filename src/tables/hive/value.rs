@@ -130,9 +130,8 @@ pub(super) fn timestamp(text: &[u8]) -> Option<i64> {
             if n_digits == 0 || n_digits > 9 {
                 return None;
             }
-            for place in 0..6 {
-                micros = micros * 10 + i64::from(if place < n_digits { after[place] - b'0' } else { 0 });
-            }
+            let fraction = after[..n_digits].iter().chain(std::iter::repeat(&b'0'));
+            micros = fraction.take(6).fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
             rest = &after[n_digits..];
         }
     }
