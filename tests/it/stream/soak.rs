@@ -25,7 +25,7 @@ const LOG_ENTRIES_MAX: usize = 300;
 /// From the first quarter to the last, of a run whose warm-up lasts ten minutes: an hour.
 const MEMORY_DRIFT_MAX: f64 = 0.05;
 /// In a shorter one the caches and the merged files, and with them what a merge takes, still grow to their final size.
-const MEMORY_DRIFT_MAX_SHORT: f64 = 0.25;
+const MEMORY_DRIFT_MAX_SHORT: f64 = 0.4;
 const SHORT_MINUTES: u64 = 60;
 /// A merge takes memory for a while and gives it back: this share of the samples is below what is compared.
 const MEMORY_SHARE: f64 = 0.25;
