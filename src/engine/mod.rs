@@ -218,7 +218,7 @@ impl Engine {
         let owned = warehouse::claim(warehouse, self.catalog.id())?;
         crate::tables::hive::write::recover(&self.storage).await?;
         let live = snapshot.tables.values().map(|table| table.id.as_str()).collect();
-        warehouse::recover(warehouse, owned, snapshot.version, &live)?;
+        warehouse::recover(warehouse, self.catalog.id(), owned, snapshot.version, &live)?;
         let versions =
             snapshot.models.values().flat_map(|model| model.versions.iter().map(|version| (model.id.clone(), version.version))).collect();
         let n_swept = self.models.sweep(&versions)?;

@@ -35,7 +35,8 @@ pub fn mark_table(directory: &Path, id: &str, version: u64) -> Result<()> {
     })
 }
 
-/// Takes the warehouse for the catalog with this id; one that belongs to another catalog is not touched.
+/// Whether the warehouse belongs to the catalog with this id, or may: one that belongs to another is not touched. It is taken
+/// by [`recover`], when the tables of a catalog that was lost are safe.
 ///
 /// # Errors
 /// `WrongObject` when it belongs to another catalog, `Io` when that cannot be told.
@@ -49,17 +50,14 @@ pub fn claim(warehouse: &Path, catalog_id: &str) -> Result<Owned> {
                 "Set storage.warehouse to a directory of its own. If the other catalog is lost, delete \"{}\": the tables that are there stay.",
                 mark.display()
             ))),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            durable::write_file(&mark, catalog_id.as_bytes()).map_err(|error| durable::io_error("write", &mark, &error))?;
-            Ok(Owned::Now)
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Owned::Now),
         Err(error) => Err(durable::io_error("read", &mark, &error)),
     }
 }
 
 /// Removes what crashes left: half-written files, and tables that were made or dropped half-way. A table that the catalog
 /// does not name and may never have known (it was restored from an older copy, or is a new one) stays, and is named.
-pub fn recover(warehouse: &Path, owned: Owned, version: u64, live: &BTreeSet<&str>) -> Result<()> {
+pub fn recover(warehouse: &Path, catalog_id: &str, owned: Owned, version: u64, live: &BTreeSet<&str>) -> Result<()> {
     remove_leftovers(warehouse)?;
     for directory in marked_directories(warehouse) {
         let mark = std::fs::read_to_string(directory.join(TABLE_MARK)).unwrap_or_default();
@@ -79,6 +77,11 @@ pub fn recover(warehouse: &Path, owned: Owned, version: u64, live: &BTreeSet<&st
         }
         tracing::info!(directory = %directory.display(), "removing a managed table that no definition names");
         durable::remove_dir_all(&directory).map_err(|error| durable::io_error("delete", &directory, &error))?;
+    }
+    if owned == Owned::Now {
+        // Last: a start that ends before here is followed by one that owns nothing yet.
+        let mark = warehouse.join(OWNER_MARK);
+        durable::write_file(&mark, catalog_id.as_bytes()).map_err(|error| durable::io_error("write", &mark, &error))?;
     }
     Ok(())
 }
@@ -119,6 +122,8 @@ mod tests {
     fn a_warehouse_belongs_to_one_catalog() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(claim(root.path(), "one").unwrap(), Owned::Now);
+        assert_eq!(claim(root.path(), "one").unwrap(), Owned::Now, "nothing was recovered yet");
+        recover(root.path(), "one", Owned::Now, 1, &BTreeSet::new()).unwrap();
         assert_eq!(claim(root.path(), "one").unwrap(), Owned::Before);
         let error = claim(root.path(), "two").unwrap_err();
         assert_eq!(error.code, Code::WrongObject);
@@ -145,11 +150,11 @@ mod tests {
             let [dropped, live] = ["dropped", "live"].map(|id| root.path().join("public").join(id));
             mark_table(&dropped, "dropped", made_at).unwrap();
             mark_table(&live, "live", made_at).unwrap();
-            recover(root.path(), owned, version, &BTreeSet::from(["live"])).unwrap();
+            recover(root.path(), "one", owned, version, &BTreeSet::from(["live"])).unwrap();
             assert!(live.exists());
             assert_eq!(!dropped.exists(), is_removed, "{owned:?}, made at {made_at}, now {version}");
             // Later versions do not make it a table that was dropped.
-            recover(root.path(), Owned::Before, made_at + 10, &BTreeSet::from(["live"])).unwrap();
+            recover(root.path(), "one", Owned::Before, made_at + 10, &BTreeSet::from(["live"])).unwrap();
             assert_eq!(!dropped.exists(), is_removed);
         }
     }

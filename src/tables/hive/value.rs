@@ -12,17 +12,6 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
         return None;
     }
     let mut value = 0_i64;
-    // So many digits always fit.
-    if digits.len() <= 18 {
-        for byte in digits {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            value = value * 10 + i64::from(digit);
-        }
-        return Some(if negative { -value } else { value });
-    }
     for byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {

@@ -75,7 +75,7 @@ impl<'a> Scanner<'a> {
     /// Passes over the next key and its colon, when they are written exactly as `known`.
     pub(crate) fn take_key(&mut self, known: &[u8]) -> bool {
         self.blanks();
-        let found = begins_with(&self.text[self.at..], known);
+        let found = self.text[self.at..].starts_with(known);
         self.at += if found { known.len() } else { 0 };
         found
     }
@@ -306,14 +306,6 @@ impl<'a> Scanner<'a> {
             None => Err("the object does not end"),
         }
     }
-}
-
-/// As `starts_with`, eight bytes at a time and without a call: keys are short.
-fn begins_with(text: &[u8], prefix: &[u8]) -> bool {
-    let Some(text) = text.get(..prefix.len()) else { return false };
-    let ((words, rest), (prefix_words, prefix_rest)) = (text.as_chunks::<8>(), prefix.as_chunks::<8>());
-    let same = |(a, b): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*a) == u64::from_le_bytes(*b);
-    words.iter().zip(prefix_words).all(same) && rest.iter().zip(prefix_rest).all(|(a, b)| a == b)
 }
 
 /// The text that a quoted JSON text means. `None`: it is not UTF-8, or half of a surrogate pair.
