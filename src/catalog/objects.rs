@@ -153,7 +153,8 @@ pub struct Seek {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeekTo {
     Earliest,
-    Latest,
+    /// Where the topic's partitions ended when the statement ran.
+    Latest(BTreeMap<i32, i64>),
     /// Milliseconds since 1970.
     TimestampMs(i64),
     /// Partition and offset; partitions that are not named stay where they are.

@@ -39,6 +39,26 @@ pub fn carry_out<'a>(
     })
 }
 
+fn ask(options: &KafkaOptions, start: Start) -> BoxFuture<'_, Result<BTreeMap<i32, i64>>> {
+    let options = options.clone();
+    Box::pin(async move {
+        let asked = tokio::task::spawn_blocking(move || kafka::resolve(&options, start, TIMEOUT)).await;
+        asked.map_err(|error| Error::internal(format!("SEEK: {error}")))?
+    })
+}
+
+/// Where SEEK TO LATEST goes in a partition that ends at `now`, and ended at `then` when the statement ran: what arrived
+/// since is read, but once. The run before may have committed some of it. Positions behind the end are those of another
+/// topic of the same name.
+fn latest(now: i64, then: Option<i64>, committed: Option<i64>) -> i64 {
+    // A partition that was added since has only what arrived since.
+    let then = then.unwrap_or(0);
+    match committed {
+        Some(committed) if committed <= now => then.max(committed),
+        _ => then.min(now),
+    }
+}
+
 /// The offsets that a SEEK means.
 fn offsets<'a>(options: &'a KafkaOptions, to: &'a SeekTo, committed: &'a BTreeMap<i32, i64>) -> BoxFuture<'a, Result<BTreeMap<i32, i64>>> {
     Box::pin(async move {
@@ -49,12 +69,15 @@ fn offsets<'a>(options: &'a KafkaOptions, to: &'a SeekTo, committed: &'a BTreeMa
                 return Ok(all);
             }
             SeekTo::Earliest => Start::Earliest,
-            SeekTo::Latest => Start::Latest,
+            SeekTo::Latest(_) => Start::Latest,
             SeekTo::TimestampMs(ms) => Start::TimestampMs(*ms),
         };
-        let options = options.clone();
-        let resolved = tokio::task::spawn_blocking(move || kafka::resolve(&options, start, TIMEOUT)).await;
-        let resolved = resolved.map_err(|error| Error::internal(format!("SEEK: {error}")))??;
+        let mut resolved = ask(options, start).await?;
+        if let SeekTo::Latest(ends) = to {
+            for (partition, offset) in &mut resolved {
+                *offset = latest(*offset, ends.get(partition).copied(), committed.get(partition).copied());
+            }
+        }
         // A topic that was made anew may have fewer partitions: should they come back, they are new.
         Ok(committed.keys().map(|partition| (*partition, NO_OFFSET)).chain(resolved).collect())
     })
@@ -68,6 +91,25 @@ mod tests {
     use crate::tables::managed::{ManagedTables, NewTable};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
     use std::sync::Arc;
+
+    #[test]
+    fn after_latest_comes_what_arrived_since_the_statement() {
+        // now, then, committed -> position
+        for (now, then, committed, expected) in [
+            (150, Some(150), Some(100), 150),
+            (170, Some(150), Some(100), 150),
+            // The run before went on until it was stopped.
+            (170, Some(150), Some(160), 160),
+            (170, Some(150), None, 150),
+            // A partition that was added.
+            (3, None, None, 0),
+            // Another topic of the name: before the statement, after it.
+            (20, Some(10), Some(1000), 10),
+            (5, Some(900), Some(1000), 5),
+        ] {
+            assert_eq!(latest(now, then, committed), expected, "{now} {then:?} {committed:?}");
+        }
+    }
 
     /// The commit of the run before may still be on its way when a SEEK is carried out: whichever comes first counts.
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! CREATE, ALTER and DROP STREAMING TABLE: what is wanted goes to the catalog, the table's job follows it.
 
 use crate::catalog::{ObjectKey, Seek, SeekTo, Snapshot, StreamDef, Table, TableKind, WatermarkDef};
-use crate::connect::kafka;
+use crate::connect::{Start, kafka};
 use crate::engine::ddl::table;
 use crate::engine::dispatch::{Answer, Call};
 use crate::engine::{Engine, ddl_text, dml, errors, places, providers, streams};
@@ -17,7 +17,10 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit}
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How long the brokers may take to say where a topic ends; then SEEK TO LATEST is refused.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connectors that feed tables.
 const CONNECTORS: &[&str] = &["kafka"];
 /// Formats of the files.
@@ -281,7 +284,7 @@ pub fn alter<'a>(call: &'a Call<'a>, name: &'a ObjectName, action: &'a AlterStre
                 change(call, &old, Box::new(resume)).await
             }
             AlterStream::Seek(target) => {
-                let to = seek_to(target, call.session.settings().timezone())?;
+                let to = seek_to(call, &old, target).await?;
                 if let SeekTo::Offsets(offsets) = &to {
                     check_partitions(call.session.engine(), &old, offsets)?;
                 }
@@ -325,12 +328,25 @@ fn change<'a>(call: &'a Call<'a>, table: &'a Table, edit: Box<dyn Fn(&mut Stream
     table::change(call, table, Box::new(edit))
 }
 
-fn seek_to(target: &SeekTarget, timezone: &str) -> Result<SeekTo> {
-    Ok(match target {
-        SeekTarget::Earliest => SeekTo::Earliest,
-        SeekTarget::Latest => SeekTo::Latest,
-        SeekTarget::Timestamp(text) => SeekTo::TimestampMs(timestamp_ms(text, timezone)?),
-        SeekTarget::Offsets(offsets) => SeekTo::Offsets(offsets.iter().copied().collect()),
+fn seek_to<'a>(call: &'a Call<'a>, table: &'a Arc<Table>, target: &'a SeekTarget) -> BoxFuture<'a, Result<SeekTo>> {
+    Box::pin(async move {
+        Ok(match target {
+            SeekTarget::Earliest => SeekTo::Earliest,
+            // Asked now: what is sent after the statement has been answered is read.
+            SeekTarget::Latest => SeekTo::Latest(topic_ends(call.session.engine(), table).await?),
+            SeekTarget::Timestamp(text) => SeekTo::TimestampMs(timestamp_ms(text, call.session.settings().timezone())?),
+            SeekTarget::Offsets(offsets) => SeekTo::Offsets(offsets.iter().copied().collect()),
+        })
+    })
+}
+
+/// Where the partitions of a table's topic end.
+fn topic_ends<'a>(engine: &'a Arc<Engine>, table: &'a Arc<Table>) -> BoxFuture<'a, Result<BTreeMap<i32, i64>>> {
+    let (asked, of) = (Arc::clone(engine), Arc::clone(table));
+    Box::pin(async move {
+        // One step: options read files (secrets, certificates), brokers may be away.
+        let ends = tokio::task::spawn_blocking(move || kafka::resolve(&asked.kafka_options(&of)?, Start::Latest, ENDS_TIMEOUT)).await;
+        ends.map_err(|error| Error::internal(format!("ends of a topic: {error}")))?
     })
 }
 

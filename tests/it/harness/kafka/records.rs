@@ -5,9 +5,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than a broker of the tests is ever away.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(180);
@@ -76,13 +77,22 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Ends it; returns where its records lie.
+    /// Ends it; returns where its records lie, when its markers are behind them: the coordinator answers before.
     pub async fn end(self, outcome: Outcome) -> Vec<Placed> {
         let Self { sender, placed } = self;
         blocking(move || {
             match outcome {
                 Outcome::Commit => sender.producer.commit_transaction(DELIVERY_TIMEOUT).expect("the commit"),
                 Outcome::Abort => sender.producer.abort_transaction(DELIVERY_TIMEOUT).expect("the abort"),
+            }
+            let client = sender.producer.client();
+            let ends = placed.iter().map(|placed| (placed.partition, placed.offset + 1)).collect::<BTreeMap<_, _>>();
+            let deadline = Instant::now() + DELIVERY_TIMEOUT;
+            for (partition, marker) in ends {
+                // Looked at again at once: the question goes to the broker and back.
+                while client.fetch_watermarks(&sender.topic, partition, DELIVERY_TIMEOUT).expect("the watermarks").1 <= marker {
+                    assert!(Instant::now() < deadline, "partition {partition}: no marker at {marker}");
+                }
             }
             placed
         })
