@@ -7,11 +7,13 @@ use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, Query, TableFactor, Value, VisitMut, VisitorMut};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use weir_functions::FunctionTable;
 
 /// The fields of `$1..$n`, named by their numbers; a parameter whose type nothing tells is text.
 pub fn schema(plan: &LogicalPlan, n_parameters: usize) -> Result<SchemaRef> {
@@ -49,6 +51,19 @@ fn types(plan: &LogicalPlan) -> Result<HashMap<usize, DataType>> {
                 Ok(TreeNodeRecursion::Continue)
             })
         })
+    })
+    .map_err(errors::from_datafusion)?;
+    // Arguments of table functions are not in the plan.
+    plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::TableScan(scan) = plan
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(table) = provider.downcast_ref::<FunctionTable>()
+        {
+            for (number, data_type) in table.parameters() {
+                types.entry(*number).or_insert_with(|| data_type.clone());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
     })
     .map_err(errors::from_datafusion)?;
     // LIMIT and OFFSET take whole numbers.
@@ -123,15 +138,25 @@ pub fn into_table_functions(query: &mut Query, values: &[ScalarValue]) -> Result
                 _ => return ControlFlow::Continue(()),
             };
             for argument in arguments {
-                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument
-                    && let SqlExpr::Value(value) = expr
-                    && let Value::Placeholder(id) = &value.value
-                    && let Some(scalar) = number(id).and_then(|number| self.0.get(number - 1))
-                {
-                    match literal(scalar) {
-                        Ok(literal) => *expr = SqlExpr::Value(literal.into()),
-                        Err(error) => return ControlFlow::Break(error),
-                    }
+                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument {
+                    expr.visit(&mut Placeholders(self.0))?;
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    /// Also inside a cast, or a list.
+    struct Placeholders<'a>(&'a [ScalarValue]);
+    impl VisitorMut for Placeholders<'_> {
+        type Break = Error;
+        fn pre_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<Error> {
+            if let SqlExpr::Value(value) = expr
+                && let Value::Placeholder(id) = &value.value
+                && let Some(scalar) = number(id).and_then(|number| self.0.get(number.checked_sub(1)?))
+            {
+                match literal(scalar) {
+                    Ok(literal) => *expr = SqlExpr::Value(literal.into()),
+                    Err(error) => return ControlFlow::Break(error),
                 }
             }
             ControlFlow::Continue(())

@@ -50,6 +50,7 @@ async fn parameters_have_the_types_of_what_they_meet() {
         ("SELECT * FROM t WHERE id = $2 AND name = $1", vec![Utf8, Int64]),
         ("SELECT CAST(? AS DOUBLE), CAST(? AS INT)", vec![Float64, Int32]),
         ("SELECT * FROM t LIMIT ?", vec![Int64]),
+        ("SELECT * FROM generate_series(?, ?) AS s(id) WHERE id <> ?", vec![Int64, Int64, Int64]),
         ("INSERT INTO t (name, id) VALUES (?, ?)", vec![Utf8, Int64]),
         ("SELECT '?', \"name\" /* ? */ FROM t WHERE id = ? -- ?", vec![Int64]),
     ];
@@ -88,6 +89,11 @@ async fn parameters_are_bound_replaced_and_checked() {
     let batch = row(vec![Arc::new(Int64Array::from(vec![3])), Arc::new(NullArray::new(1))]);
     wire.bind(&prepared.handle, batch).await.unwrap();
     assert!(run().await.unwrap().is_empty());
+    // Arguments of a table function, also inside a cast: they are needed to make the plan.
+    let series = wire.prepare("SELECT sum(value) FROM generate_series(?, CAST(? AS BIGINT), 2)").await.unwrap();
+    wire.bind(&series.handle, row(vec![Arc::new(Int64Array::from(vec![1])), Arc::new(StringArray::from(vec!["9"]))])).await.unwrap();
+    let info = wire.info(prepared_query(&series.handle)).await.unwrap();
+    assert_eq!(cells(&wire.rows_of(&info).await.unwrap().batches), [["25"]]);
     // The wrong number, and a value that is no number.
     let refuse = async |batch: RecordBatch, part: &str| {
         let status = match wire.bind(&prepared.handle, batch).await {
@@ -132,6 +138,19 @@ async fn a_statement_sees_the_table_as_it_is_when_it_runs() {
     assert_eq!(run().await.unwrap(), [["3"]]);
     wire.query("INSERT INTO t (id) VALUES (4)").await.unwrap();
     assert_eq!(run().await.unwrap(), [["4"]]);
+    // Also when it was planned before, for its columns; a query without tables sees the session as it is.
+    let database = wire.prepare("SELECT current_database(), ?").await.unwrap();
+    wire.bind(&database.handle, row(vec![Arc::new(Int64Array::from(vec![7]))])).await.unwrap();
+    wire.query("CREATE DATABASE other").await.unwrap();
+    for (change, count_after, database_after) in
+        [("INSERT INTO public.t (id) VALUES (5)", "5", "public"), ("USE other", "5", "other"), ("USE public", "5", "public")]
+    {
+        let infos = [statement("SELECT count(*) FROM public.t"), prepared_query(&database.handle)];
+        let infos = [wire.info(infos[0].clone()).await.unwrap(), wire.info(infos[1].clone()).await.unwrap()];
+        wire.query(change).await.unwrap();
+        assert_eq!(cells(&wire.rows_of(&infos[0]).await.unwrap().batches), [[count_after]], "{change}");
+        assert_eq!(cells(&wire.rows_of(&infos[1]).await.unwrap().batches), [[database_after, "7"]], "{change}");
+    }
     wire.query("DROP TABLE t").await.unwrap();
     let gone = run().await.expect_err("the table is gone");
     assert_eq!(gone.code(), Code::NotFound, "{gone}");

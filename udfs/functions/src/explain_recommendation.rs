@@ -1,7 +1,7 @@
 //! `explain_recommendation('model', user, item [, k])`: what in a user's history led to the score of an item.
 
+use crate::function_table::{Arguments, FunctionTable};
 use crate::model::{ModelLookup, check_id_type, check_k};
-use crate::model_table::{Arguments, ModelTable};
 use arrow::array::{ArrayRef, Float64Array, new_empty_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -56,6 +56,7 @@ impl TableFunctionImpl for ExplainRecommendation {
             };
             Box::new(rows) as _
         });
-        Ok(Arc::new(ModelTable { function: NAME, schema, answer }))
+        let parameters = args.parameters(&[(1, user_type.clone()), (2, item_type.clone()), (3, DataType::Int64)]);
+        Ok(Arc::new(FunctionTable { function: NAME, schema, parameters, answer }))
     }
 }

@@ -13,12 +13,12 @@ mod date_name;
 mod date_part;
 mod explain_recommendation;
 mod function;
+mod function_table;
 mod interval;
 mod limit;
 pub mod model;
 #[cfg(test)]
 mod model_tests;
-mod model_table;
 mod modulo;
 mod octet_length;
 mod odbc;
@@ -38,6 +38,7 @@ mod unit;
 mod unix_time;
 
 pub use function::{Code, Function, Group};
+pub use function_table::FunctionTable;
 pub use interval::IntervalPlanner;
 pub use limit::{BATCH_BYTES_MAX, VALUE_BYTES_MAX, check_constants};
 pub use model::{Contribution, Given, ItemLists, ItemScore, ModelLookup, RecommendOptions, Recommender, model_functions};

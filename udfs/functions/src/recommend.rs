@@ -1,8 +1,8 @@
 //! `recommend('model', user, k [, exclude_seen [, items]])` and `recommend_from('model', items, ratings, k ..)`: the
 //! best items of one user, as a table.
 
+use crate::function_table::{Arguments, FunctionTable};
 use crate::model::{Given, ItemScore, ModelLookup, RecommendOptions, Recommender, check_exclude_seen, check_id_type, check_items, check_k};
-use crate::model_table::{Arguments, ModelTable};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, new_empty_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
@@ -39,6 +39,7 @@ impl TableFunctionImpl for Recommend {
         let user = args.read(1, None, |user| check_id_type(user_column, user_type, &user.data_type()).map(|()| user.clone()))?;
         let k = args.read(2, None, |k| check_k(RECOMMEND, k))?;
         let options = options(RECOMMEND, &args, 3, model.as_ref())?;
+        let parameters = args.parameters(&[(1, user_type.clone()), (2, DataType::Int64), (3, DataType::Boolean)]);
         let schema = item_schema(model.item_column());
         let call = user.zip(k).zip(options);
         let answer = call.map(|((user, k), options)| {
@@ -50,7 +51,7 @@ impl TableFunctionImpl for Recommend {
             };
             Box::new(rows) as _
         });
-        Ok(Arc::new(ModelTable { function: RECOMMEND, schema, answer }))
+        Ok(Arc::new(FunctionTable { function: RECOMMEND, schema, parameters, answer }))
     }
 }
 
@@ -89,7 +90,8 @@ impl TableFunctionImpl for RecommendFrom {
             let given = Given { items, ratings };
             Box::new(move || item_rows(&schema, model.recommend_from(&given, k, &options)?)) as _
         });
-        Ok(Arc::new(ModelTable { function: RECOMMEND_FROM, schema, answer }))
+        let parameters = args.parameters(&[(3, DataType::Int64), (4, DataType::Boolean)]);
+        Ok(Arc::new(FunctionTable { function: RECOMMEND_FROM, schema, parameters, answer }))
     }
 }
 

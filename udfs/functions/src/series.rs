@@ -1,5 +1,7 @@
 //! `generate_series` and `range` in FROM, with a limit on the rows.
 
+use crate::function_table::{FunctionTable, number};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions_table::generate_series::{GenerateSeriesFunc, RangeFunc};
@@ -40,6 +42,34 @@ impl TableFunctionImpl for Series {
         if rows > SERIES_ROWS_MAX {
             return plan_err!("{} would make {rows} rows, the limit is {SERIES_ROWS_MAX}", self.name);
         }
-        self.inner.call_with_args(args)
+        match self.with_parameters(args.exprs()) {
+            Some(table) => Ok(Arc::new(table)),
+            None => self.inner.call_with_args(args),
+        }
+    }
+}
+
+impl Series {
+    /// The columns of a call with parameters that have no value yet; `None` when all arguments are known.
+    fn with_parameters(&self, exprs: &[Expr]) -> Option<FunctionTable> {
+        let is_parameter = |expr: &&Expr| match expr {
+            Expr::Cast(cast) => matches!(*cast.expr, Expr::Placeholder(_)),
+            expr => matches!(expr, Expr::Placeholder(_)),
+        };
+        exprs.iter().find(is_parameter)?;
+        // The values are of the type of the start; of whole numbers when nothing tells it.
+        let data_type = match exprs.first()? {
+            Expr::Literal(value, _) if value.data_type().is_temporal() => value.data_type(),
+            Expr::Cast(cast) if cast.field.data_type().is_temporal() => cast.field.data_type().clone(),
+            _ => DataType::Int64,
+        };
+        let parameters = exprs.iter().enumerate().filter_map(|(place, expr)| match expr {
+            // A step between times is an interval, which has no literal among parameters.
+            Expr::Placeholder(placeholder) if place < 2 || data_type == DataType::Int64 => Some((number(placeholder)?, data_type.clone())),
+            _ => None,
+        });
+        let parameters = parameters.collect();
+        let schema = Arc::new(Schema::new(vec![Field::new("value", data_type, false)]));
+        Some(FunctionTable { function: self.name, schema, parameters, answer: None })
     }
 }

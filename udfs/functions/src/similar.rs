@@ -1,8 +1,9 @@
 //! `similar_items('model', item, k)` and `similar_users('model', user, k)`: what the factors put closest, as a table.
 
+use crate::function_table::{Arguments, FunctionTable};
 use crate::model::{ModelLookup, check_id_type, check_k};
-use crate::model_table::{Arguments, ModelTable};
 use crate::recommend::{item_rows, item_schema};
+use arrow::datatypes::DataType;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::Result;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ impl TableFunctionImpl for Similar {
             };
             Box::new(rows) as _
         });
-        Ok(Arc::new(ModelTable { function, schema, answer }))
+        let parameters = args.parameters(&[(1, data_type.clone()), (2, DataType::Int64)]);
+        Ok(Arc::new(FunctionTable { function, schema, parameters, answer }))
     }
 }

@@ -1,11 +1,12 @@
-//! Table functions over models: their arguments, and their answer as a table.
+//! Table functions: their arguments, and their answer as a table.
 
 use crate::model::model_name;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use std::fmt;
@@ -19,8 +20,8 @@ pub(crate) struct Arguments {
 
 enum Argument {
     Value(ScalarValue),
-    /// A parameter that has no value yet.
-    Parameter,
+    /// A parameter that has no value yet, `$n`.
+    Parameter(Option<usize>),
 }
 
 impl Arguments {
@@ -31,8 +32,9 @@ impl Arguments {
         }
         let argument = |expr: &Expr| match expr {
             Expr::Literal(value, _) => Ok(Argument::Value(value.clone())),
-            Expr::Placeholder(_) => Ok(Argument::Parameter),
-            Expr::Cast(cast) if matches!(*cast.expr, Expr::Placeholder(_)) => Ok(Argument::Parameter),
+            Expr::Placeholder(placeholder) => Ok(Argument::Parameter(number(placeholder))),
+            // Its type is that of the cast.
+            Expr::Cast(cast) if matches!(*cast.expr, Expr::Placeholder(_)) => Ok(Argument::Parameter(None)),
             column => plan_err!("the arguments of {function} must be literals or parameters, not {column}{instead}"),
         };
         Ok(Self { function, arguments: exprs.iter().map(argument).collect::<Result<_>>()? })
@@ -52,31 +54,56 @@ impl Arguments {
     pub fn read<T>(&self, place: usize, default: Option<T>, read: impl FnOnce(&ScalarValue) -> Result<T>) -> Result<Option<T>> {
         match self.arguments.get(place) {
             Some(Argument::Value(value)) => read(value).map(Some),
-            Some(Argument::Parameter) => Ok(None),
+            Some(Argument::Parameter(_)) => Ok(None),
             None => Ok(default),
         }
     }
+
+    /// The parameters among these arguments, given as place and type.
+    pub fn parameters(&self, types: &[(usize, DataType)]) -> Parameters {
+        let number = |place: usize| match self.arguments.get(place) {
+            Some(Argument::Parameter(number)) => *number,
+            _ => None,
+        };
+        types.iter().filter_map(|(place, data_type)| Some((number(*place)?, data_type.clone()))).collect()
+    }
 }
+
+/// The `n` of `$n`.
+pub(crate) fn number(placeholder: &Placeholder) -> Option<usize> {
+    placeholder.id.strip_prefix('$')?.parse().ok()
+}
+
+/// Number and type of parameters: they are not in the plan, for they are needed to make it.
+pub(crate) type Parameters = Vec<(usize, DataType)>;
 
 /// Makes the rows of a call whose arguments are all known.
 pub(crate) type Answer = Box<dyn Fn() -> Result<RecordBatch> + Send + Sync>;
 
 /// The answer of one call as a table.
-pub(crate) struct ModelTable {
-    pub function: &'static str,
-    pub schema: SchemaRef,
+pub struct FunctionTable {
+    pub(crate) function: &'static str,
+    pub(crate) schema: SchemaRef,
+    pub(crate) parameters: Parameters,
     /// `None` while a parameter has no value: good for a schema, not for rows.
-    pub answer: Option<Answer>,
+    pub(crate) answer: Option<Answer>,
 }
 
-impl fmt::Debug for ModelTable {
+impl FunctionTable {
+    /// Number and type of the parameters that are arguments of the call.
+    pub fn parameters(&self) -> &[(usize, DataType)] {
+        &self.parameters
+    }
+}
+
+impl fmt::Debug for FunctionTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ModelTable").field("function", &self.function).field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("FunctionTable").field("function", &self.function).field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl TableProvider for ModelTable {
+impl TableProvider for FunctionTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
