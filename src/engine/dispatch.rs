@@ -2,16 +2,16 @@
 
 use crate::auth::Action;
 use crate::engine::execute::{self, Runnable};
+use crate::engine::planned::Planned;
 use crate::engine::planning::Planning;
 use crate::engine::queries::QueryGuard;
 use crate::engine::session::Session;
-use crate::engine::{Execution, Prepared, changes, ddl, dml, edge, errors, explain, maintenance, parameters, show};
+use crate::engine::{Execution, Prepared, changes, ddl, dml, edge, explain, maintenance, parameters, show};
 use crate::error::{Code, Error, Result};
 use crate::parser::{self, QueryStatement, Show, Statement};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{EmptyRecordBatchStream, SendableRecordBatchStream};
 use futures::future::BoxFuture;
@@ -44,14 +44,26 @@ pub enum Answer {
     Rows(Vec<RecordBatch>, SchemaRef),
 }
 
-/// Parses and plans without running; nothing changes.
-pub fn prepare<'a>(session: &'a Session, sql: &'a str) -> BoxFuture<'a, Result<Prepared>> {
+/// What is known of a statement before it runs.
+pub struct Description {
+    /// The columns of its answer.
+    schema: SchemaRef,
+    /// One field per parameter.
+    parameters: SchemaRef,
+    is_update: bool,
+    /// The plan of a query whose parameters are bound, or that has none.
+    planned: Option<Planned>,
+}
+
+/// Parses and plans without running; nothing changes. The plan is for a run that follows at once.
+pub fn prepare<'a>(session: &'a Session, sql: &'a str) -> BoxFuture<'a, Result<(Prepared, Option<Planned>)>> {
     Box::pin(async move {
         let catalog_version = session.snapshot().version;
         let statement = parse(session, sql)?;
         authorise(session, &statement)?;
-        let (schema, parameter_schema, is_update) = describe(session, &statement).await?;
-        Ok(Prepared { schema, parameter_schema, is_update, statement, sql: sql.to_owned(), catalog_version })
+        let Description { schema, parameters, is_update, planned } = describe(session, &statement).await?;
+        let prepared = Prepared { schema, parameter_schema: parameters, is_update, statement, sql: sql.to_owned(), catalog_version };
+        Ok((prepared, planned))
     })
 }
 
@@ -68,14 +80,11 @@ fn parse(session: &Session, sql: &str) -> Result<Statement> {
     Ok(statement)
 }
 
-/// The columns of the answer, of the parameters, and whether it is an update.
-async fn describe(session: &Session, statement: &Statement) -> Result<(SchemaRef, SchemaRef, bool)> {
+async fn describe(session: &Session, statement: &Statement) -> Result<Description> {
     let none: SchemaRef = Arc::new(Schema::empty());
+    let update = |parameters| Description { schema: Arc::clone(&none), parameters, is_update: true, planned: None };
     match statement {
-        Statement::Query(query) => {
-            let (schema, parameters) = describe_query(session, query, None).await?;
-            Ok((schema, parameters, false))
-        }
+        Statement::Query(query) => describe_query(session, query, None).await,
         Statement::Insert(insert) => {
             let planning = session.planning();
             let table = dml::writable_table(&planning, &insert.table.0)?;
@@ -83,66 +92,65 @@ async fn describe(session: &Session, statement: &Statement) -> Result<(SchemaRef
             let insert = insert.clone();
             let n_parameters = insert.source.n_parameters;
             let plan = session.engine().planning_threads().run(async move { dml::source(&planning, &table, &insert, None).await }).await?;
-            Ok((none, parameters::schema(&plan, n_parameters)?, true))
+            Ok(update(parameters::schema(&plan, n_parameters)?))
         }
-        Statement::Delete(delete) => {
-            let parameters = changes::describe_delete(session, delete).await?;
-            Ok((none, parameters, true))
-        }
-        Statement::Update(update) => {
-            let parameters = changes::describe_update(session, update).await?;
-            Ok((none, parameters, true))
-        }
-        other => match show::schema(other) {
-            Some(schema) => Ok((edge::edge_schema(&schema), none, false)),
-            None => Ok((Arc::clone(&none), none, true)),
-        },
+        Statement::Delete(delete) => Ok(update(changes::describe_delete(session, delete).await?)),
+        Statement::Update(statement) => Ok(update(changes::describe_update(session, statement).await?)),
+        other => Ok(match show::schema(other) {
+            Some(schema) => Description { schema: edge::edge_schema(&schema), parameters: none, is_update: false, planned: None },
+            None => update(Arc::clone(&none)),
+        }),
     }
 }
 
-/// The edge schema of a query and its parameters' schema; `values` when they are bound already.
-async fn describe_query(session: &Session, query: &QueryStatement, values: Option<Vec<ScalarValue>>) -> Result<(SchemaRef, SchemaRef)> {
+/// A query with its parameters: `values` when they are bound already.
+async fn describe_query(session: &Session, query: &QueryStatement, values: Option<Vec<ScalarValue>>) -> Result<Description> {
     let planning = session.planning();
     let query = query.clone();
     session
         .engine()
         .planning_threads()
         .run(async move {
+            // One without parameters is bound. (ML functions plan their input only when they run.)
+            let values = values.or_else(|| (query.n_parameters == 0 && query.ml_calls.is_empty()).then(Vec::new));
             let mut plan = planning.query(&query, values.as_deref()).await?;
             let parameters = parameters::schema(&plan, query.n_parameters)?;
-            if let Some(values) = values {
-                plan = dml::bind(plan, &values)?;
+            if let Some(values) = &values {
+                plan = dml::bind(plan, values)?;
             }
-            Ok((result_schema(&planning, &plan)?, parameters))
+            let planned = Planned::new(planning, plan)?;
+            let schema = Arc::clone(&planned.schema);
+            Ok(Description { schema, parameters, is_update: false, planned: values.is_some().then_some(planned) })
         })
         .await
 }
 
-/// The edge schema of a plan: after type coercion, which may change types.
-fn result_schema(planning: &Planning, plan: &LogicalPlan) -> Result<SchemaRef> {
-    let analysed = planning
-        .state()
-        .analyzer()
-        .execute_and_check(plan.clone(), planning.state().config_options(), |_, _| {})
-        .map_err(errors::from_datafusion)?;
-    Ok(edge::edge_schema(analysed.schema().as_arrow()))
-}
-
-/// The schema of a prepared statement's result with these parameters.
-pub async fn result_schema_with(session: &Session, prepared: &Prepared, bound: Option<&RecordBatch>) -> Result<SchemaRef> {
-    match &prepared.statement {
+/// The schema of a prepared statement's result with these parameters, and its plan for a run that follows at once.
+pub async fn result_schema_with(
+    session: &Session,
+    prepared: &Prepared,
+    bound: Option<&RecordBatch>,
+) -> Result<(SchemaRef, Option<Planned>)> {
+    let described = match &prepared.statement {
         Statement::Query(query) if query.n_parameters > 0 && bound.is_some() => {
             let values = parameters::values(bound, &prepared.parameter_schema, query.n_parameters)?;
-            Ok(describe_query(session, query, Some(values)).await?.0)
+            describe_query(session, query, Some(values)).await?
         }
         // A definition changed since: the columns may have, too.
-        statement if session.snapshot().version != prepared.catalog_version => Ok(describe(session, statement).await?.0),
-        _ => Ok(Arc::clone(&prepared.schema)),
-    }
+        statement if session.snapshot().version != prepared.catalog_version => describe(session, statement).await?,
+        _ => return Ok((Arc::clone(&prepared.schema), None)),
+    };
+    Ok((described.schema, described.planned))
 }
 
-/// Runs a statement. A definition or an INSERT is complete when this returns.
-pub fn execute<'a>(session: &'a Session, prepared: &'a Prepared, bound: Option<&'a RecordBatch>) -> BoxFuture<'a, Result<Execution>> {
+/// Runs a statement. A definition or an INSERT is complete when this returns. `planned` is the plan for these parameters, if
+/// it was made a moment ago.
+pub fn execute<'a>(
+    session: &'a Session,
+    prepared: &'a Prepared,
+    bound: Option<&'a RecordBatch>,
+    planned: Option<Planned>,
+) -> BoxFuture<'a, Result<Execution>> {
     Box::pin(async move {
         authorise(session, &prepared.statement)?;
         let shown = mask(&prepared.statement, &prepared.sql);
@@ -154,7 +162,7 @@ pub fn execute<'a>(session: &'a Session, prepared: &'a Prepared, bound: Option<&
             _ => queries.start(session.user(), session.door(), session.id(), &shown)?,
         };
         let call = Call { session, guard };
-        match run(&call, prepared, bound).await {
+        match run(&call, prepared, bound, planned).await {
             Ok(Ended::Streaming(runnable, schema)) => {
                 let query_id = call.guard.id.clone();
                 let timeout = call.timeout();
@@ -179,7 +187,13 @@ enum Ended {
     Answered(Answer),
 }
 
-async fn run(call: &Call<'_>, prepared: &Prepared, bound: Option<&RecordBatch>) -> Result<Ended> {
+/// What a query's run begins with.
+enum Source {
+    Planned(Planned),
+    Text(Planning, QueryStatement, Vec<ScalarValue>),
+}
+
+async fn run(call: &Call<'_>, prepared: &Prepared, bound: Option<&RecordBatch>, planned: Option<Planned>) -> Result<Ended> {
     let n_parameters = match &prepared.statement {
         Statement::Query(query) => query.n_parameters,
         Statement::Insert(insert) => insert.source.n_parameters,
@@ -191,13 +205,23 @@ async fn run(call: &Call<'_>, prepared: &Prepared, bound: Option<&RecordBatch>) 
     let values = parameters::values(bound, &prepared.parameter_schema, n_parameters)?;
     match &prepared.statement {
         Statement::Query(query) => {
-            let planning = call.planning();
-            let query = query.clone();
+            let planned = planned.filter(|planned| planned.is_current(call.session));
+            // A planning holds copies of all functions: none is made for nothing.
+            let source = match planned {
+                Some(planned) => Source::Planned(planned),
+                None => Source::Text(call.planning(), query.clone(), values),
+            };
             let cancelled = call.guard.cancel_token().clone();
             let plan = call.session.engine().planning_threads().run(async move {
-                let plan = dml::bind(planning.query(&query, Some(&values)).await?, &values)?;
-                let schema = result_schema(&planning, &plan)?;
-                Ok((Runnable::new(planning, plan).await?, schema))
+                let planned = match source {
+                    Source::Planned(planned) => planned,
+                    Source::Text(planning, query, values) => {
+                        let plan = dml::bind(planning.query(&query, Some(&values)).await?, &values)?;
+                        Planned::new(planning, plan)?
+                    }
+                };
+                let schema = Arc::clone(&planned.schema);
+                Ok((Runnable::of(planned).await?, schema))
             });
             let (runnable, schema) = tokio::select! {
                 biased;

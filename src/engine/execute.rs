@@ -1,5 +1,6 @@
 //! Runs a plan on the CPU threads: rows come back through a short queue, with cancel and timeout.
 
+use crate::engine::planned::Planned;
 use crate::engine::planning::Planning;
 use crate::engine::queries::{Query, QueryGuard};
 use crate::engine::{Engine, cooperative, edge, errors};
@@ -14,6 +15,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::{ExecutionPlan, RecordBatchStream, SendableRecordBatchStream, execute_stream};
 use futures::{Stream, StreamExt};
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -37,8 +39,20 @@ pub struct Runnable {
 impl Runnable {
     /// Optimises and plans physically. Call it on a planning thread.
     pub async fn new(planning: Planning, logical: LogicalPlan) -> Result<Self> {
+        let optimised = planning.state().optimize(&logical).map_err(errors::from_datafusion)?;
+        Self::optimised(planning, logical, optimised).await
+    }
+
+    /// The same for a plan that has been analysed.
+    pub async fn of(planned: Planned) -> Result<Self> {
+        let Planned { planning, plan: logical, .. } = planned;
         let state = planning.state();
-        let optimised = state.optimize(&logical).map_err(errors::from_datafusion)?;
+        let optimised = state.optimizer().optimize(logical.clone(), state, |_, _| {}).map_err(errors::from_datafusion)?;
+        Self::optimised(planning, logical, optimised).await
+    }
+
+    async fn optimised(planning: Planning, logical: LogicalPlan, optimised: LogicalPlan) -> Result<Self> {
+        let state = planning.state();
         weir_functions::check_constants(&optimised).map_err(errors::from_datafusion)?;
         let physical = state.query_planner().create_physical_plan(&optimised, state).await.map_err(errors::from_datafusion)?;
         let logical = contains_hash_join(&physical).then_some(logical);
@@ -209,7 +223,10 @@ fn context_with_pool(state: &SessionState, query: &Query) -> TaskContext {
         cache_manager: Arc::clone(&shared.cache_manager),
         object_store_registry: Arc::clone(&shared.object_store_registry),
     };
-    TaskContext::from(state).with_runtime(Arc::new(runtime))
+    // Without the functions: they are in the plan, and all of them would be copied for each statement.
+    let (scalar, higher_order, aggregate, window) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+    let (session_id, config) = (state.session_id().to_owned(), state.config().clone());
+    TaskContext::new(None, session_id, config, scalar, higher_order, aggregate, window, Arc::new(runtime))
 }
 
 /// Rows, time, spills and bytes of each operator, as JSON text.

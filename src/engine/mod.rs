@@ -24,6 +24,7 @@ mod names;
 mod nested_loop_join;
 mod parameters;
 pub mod places;
+mod planned;
 mod planning;
 mod planning_threads;
 mod providers;
@@ -37,6 +38,7 @@ pub mod system;
 pub mod types;
 mod warehouse;
 
+pub use planned::Planned;
 pub use runtime::EngineLimits;
 pub use session::Session;
 

@@ -5,6 +5,7 @@
 
 use crate::catalog::{ObjectKey, Snapshot, View};
 use crate::engine::names::{self, KnownNames};
+use crate::engine::session::Session;
 use crate::engine::settings::{Settings, StreamReading};
 use crate::engine::{Engine, errors, ml, parameters, providers};
 use crate::error::{Code, Error, Result};
@@ -38,7 +39,7 @@ struct Shared {
     engine: Arc<Engine>,
     user: String,
     snapshot: Arc<Snapshot>,
-    stream_reading: StreamReading,
+    settings: Settings,
     /// Providers by database and name, with and without the file column.
     pinned: Mutex<HashMap<PinnedKey, Arc<dyn TableProvider>>>,
 }
@@ -50,7 +51,8 @@ type PinnedKey = (String, String, bool);
 #[derive(Debug, Clone)]
 pub struct Planning {
     shared: Arc<Shared>,
-    state: SessionState,
+    /// Shared: a copy holds every function that there is.
+    state: Arc<SessionState>,
     /// Where names without a database are looked up.
     database: String,
     /// Views that are being planned, outermost first.
@@ -88,12 +90,12 @@ impl Planning {
             engine: Arc::clone(engine),
             user: user.to_owned(),
             snapshot,
-            stream_reading: settings.stream_reading(),
+            settings: settings.clone(),
             pinned: Mutex::default(),
         });
         Self {
             shared,
-            state,
+            state: Arc::new(state),
             database: database.to_owned(),
             views: Vec::new(),
             ml_tables: HashMap::new(),
@@ -114,7 +116,21 @@ impl Planning {
 
     /// What the statement sees of streaming tables.
     pub fn stream_reading(&self) -> StreamReading {
-        self.shared.stream_reading
+        self.shared.settings.stream_reading()
+    }
+
+    /// Whether a table, a file or a server's own table was opened.
+    pub fn reads_tables(&self) -> bool {
+        // Somebody who holds the lock opens one.
+        self.shared.pinned.try_lock().map_or(true, |pinned| !pinned.is_empty())
+    }
+
+    /// Whether the session would plan the same way now: the same definitions, user, database and settings.
+    pub fn is_as_of(&self, session: &Session) -> bool {
+        Arc::ptr_eq(&self.shared.snapshot, &session.snapshot())
+            && self.shared.user == session.user()
+            && self.database == session.current_database()
+            && self.shared.settings == session.settings()
     }
 
     /// The engine state of this statement.
@@ -124,7 +140,7 @@ impl Planning {
 
     /// Changes the engine state, for the retry without hash joins.
     pub fn state_mut(&mut self) -> &mut SessionState {
-        &mut self.state
+        Arc::make_mut(&mut self.state)
     }
 
     /// The planning of a view's definition: reading that view is an error, also through another one.
@@ -164,7 +180,7 @@ impl Planning {
             }
             let known = planning.known_names(&mut query).await?;
             names::resolve(&mut query, &known)?;
-            let mut state = planning.state.clone();
+            let mut state = (*planning.state).clone();
             state.register_catalog_list(Arc::new(StatementCatalog(planning)));
             let statement = EngineStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
             state.statement_to_plan(statement).await.map_err(errors::from_datafusion)
@@ -281,7 +297,7 @@ impl Planning {
         }
         let mut planning = self.clone();
         planning.database.clone_from(&view.search_database);
-        planning.state.config_mut().options_mut().catalog.default_schema.clone_from(&view.search_database);
+        planning.state_mut().config_mut().options_mut().catalog.default_schema.clone_from(&view.search_database);
         planning.views.push(key.clone());
         let statement = parse_view(view)?;
         let mut plan = planning.query(&statement, None).await.map_err(|error| {

@@ -4,7 +4,7 @@ use crate::catalog::{Snapshot, User};
 use crate::engine::planning::{self, Planning};
 use crate::engine::queries::QueryGuard;
 use crate::engine::settings::Settings;
-use crate::engine::{Door, Engine, Execution, IngestMode, Prepared, dispatch, dml, edge, errors};
+use crate::engine::{Door, Engine, Execution, IngestMode, Planned, Prepared, dispatch, dml, edge, errors};
 use crate::error::{Code, Error, Result};
 use crate::telemetry::metrics::{self, GaugeGuard};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -86,23 +86,41 @@ impl Session {
 
     /// Parses and plans; nothing runs.
     pub async fn prepare(&self, sql: &str) -> Result<Arc<Prepared>> {
-        dispatch::prepare(self, sql).await.map(Arc::new)
+        Ok(self.prepare_to_run(sql).await?.0)
     }
 
-    /// The schema of the result with these parameters bound: what `execute` will stream.
-    pub async fn result_schema(&self, prepared: &Prepared, parameters: Option<&RecordBatch>) -> Result<SchemaRef> {
+    /// As [`Self::prepare`], with the plan for [`Self::execute_planned`] right after it.
+    pub async fn prepare_to_run(&self, sql: &str) -> Result<(Arc<Prepared>, Option<Planned>)> {
+        let (prepared, planned) = dispatch::prepare(self, sql).await?;
+        Ok((Arc::new(prepared), planned))
+    }
+
+    /// The schema of the result with these parameters bound: what `execute` will stream; and the plan for
+    /// [`Self::execute_planned`] right after it.
+    pub async fn result_schema(&self, prepared: &Prepared, parameters: Option<&RecordBatch>) -> Result<(SchemaRef, Option<Planned>)> {
         dispatch::result_schema_with(self, prepared, parameters).await
     }
 
     /// Runs; `parameters` is one row, columns by position. Updates are complete when this returns.
     pub async fn execute(&self, prepared: &Prepared, parameters: Option<&RecordBatch>) -> Result<Execution> {
-        dispatch::execute(self, prepared, parameters).await
+        self.execute_planned(prepared, parameters, None).await
+    }
+
+    /// As [`Self::execute`]; `planned` was made a moment ago for the same statement and parameters. When it is not current
+    /// any more, the statement is planned again.
+    pub async fn execute_planned(
+        &self,
+        prepared: &Prepared,
+        parameters: Option<&RecordBatch>,
+        planned: Option<Planned>,
+    ) -> Result<Execution> {
+        dispatch::execute(self, prepared, parameters, planned).await
     }
 
     /// `prepare` and `execute` in one.
     pub async fn run(&self, sql: &str) -> Result<Execution> {
-        let prepared = self.prepare(sql).await?;
-        self.execute(&prepared, None).await
+        let (prepared, planned) = self.prepare_to_run(sql).await?;
+        self.execute_planned(&prepared, None, planned).await
     }
 
     /// Runs a statement and collects its rows: for small answers inside the server.

@@ -69,7 +69,7 @@ static ACCEPTED: &[&str] = &[
 ];
 
 /// The settings of one session: only what differs from the defaults.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     changed: BTreeMap<&'static str, String>,
 }

@@ -39,7 +39,7 @@ impl PreparedTable {
                 .hint("Close the cursors that are no longer needed, or connect again."));
         }
         let handle = Bytes::from(Uuid::new_v4().to_string());
-        statements.insert(handle.clone(), Bound { prepared, parameters: None });
+        statements.insert(handle.clone(), Bound { prepared, parameters: None, planned: None });
         Ok(handle)
     }
 

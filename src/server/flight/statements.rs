@@ -5,7 +5,7 @@ use super::prepared::PreparedTable;
 use super::results::{FlightStream, batches_of, encode, encode_nothing, schema_bytes};
 use super::sessions::ClientSession;
 use super::tickets::{Redeemed, Run, StatementTicket, Tickets};
-use crate::engine::{Execution, Prepared};
+use crate::engine::{Execution, Planned, Prepared};
 use crate::error::{Code, Error, Result};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
 use bytes::Bytes;
@@ -24,6 +24,8 @@ const TICKET_SQL_BYTES_MAX: usize = 64 * 1024;
 pub struct Bound {
     pub prepared: Arc<Prepared>,
     pub parameters: Option<RecordBatch>,
+    /// Made when the client asked for the columns, for the rows that it asks for next.
+    pub planned: Option<Planned>,
 }
 
 /// The statements of one session.
@@ -54,9 +56,9 @@ pub fn refuse_transaction(transaction_id: Option<&Bytes>) -> Result<()> {
 impl ClientSession {
     /// Plans a text; the ticket of a query runs it, an update runs now.
     pub async fn statement_info(&self, sql: &str, descriptor: FlightDescriptor) -> Result<FlightInfo> {
-        let prepared = self.engine.prepare(sql).await?;
+        let (prepared, planned) = self.engine.prepare_to_run(sql).await?;
         let schema = Arc::clone(&prepared.schema);
-        let bound = Bound { prepared, parameters: None };
+        let bound = Bound { prepared, parameters: None, planned };
         bound.check()?;
         if bound.prepared.is_update {
             return self.update_info(&bound, descriptor).await;
@@ -72,27 +74,28 @@ impl ClientSession {
 
     /// The same for a prepared statement with what is bound to it.
     pub async fn prepared_info(&self, handle: &Bytes, descriptor: FlightDescriptor) -> Result<FlightInfo> {
-        let bound = self.statements.prepared.bound(handle)?;
+        let mut bound = self.statements.prepared.bound(handle)?;
         bound.check()?;
         if bound.prepared.is_update {
             return self.update_info(&bound, descriptor).await;
         }
-        let schema = self.bound_schema(&bound).await?;
+        let (schema, planned) = self.bound_schema(&bound).await?;
+        bound.planned = planned;
         self.query_info(&schema, bound, String::new(), handle.clone(), descriptor)
     }
 
     /// The columns of a prepared statement's result with what is bound to it.
     pub async fn prepared_schema(&self, handle: &Bytes) -> Result<SchemaRef> {
         let bound = self.statements.prepared.bound(handle)?;
-        self.bound_schema(&bound).await
+        Ok(self.bound_schema(&bound).await?.0)
     }
 
-    async fn bound_schema(&self, bound: &Bound) -> Result<SchemaRef> {
+    async fn bound_schema(&self, bound: &Bound) -> Result<(SchemaRef, Option<Planned>)> {
         if bound.prepared.is_update {
-            return Ok(SchemaRef::new(Schema::empty()));
+            return Ok((SchemaRef::new(Schema::empty()), None));
         }
         if bound.parameters.is_none() {
-            return Ok(Arc::clone(&bound.prepared.schema));
+            return Ok((Arc::clone(&bound.prepared.schema), None));
         }
         self.engine.result_schema(&bound.prepared, bound.parameters.as_ref()).await
     }
@@ -138,7 +141,8 @@ impl ClientSession {
         if ticket.sql.is_empty() {
             return Err(Error::new(Code::UndefinedObject, "the ticket was used already, or is too old").hint("Run the statement again."));
         }
-        Ok(Bound { prepared: self.engine.prepare(&ticket.sql).await?, parameters: None })
+        let (prepared, planned) = self.engine.prepare_to_run(&ticket.sql).await?;
+        Ok(Bound { prepared, parameters: None, planned })
     }
 
     /// Runs a prepared statement whose handle itself is the ticket.
@@ -156,7 +160,8 @@ impl ClientSession {
             self.update_rows(&run, &bound.prepared, bound.parameters, no_more).await?;
             return Ok(encode_nothing());
         }
-        let execution = run.unless_cancelled(self.engine.execute(&bound.prepared, bound.parameters.as_ref())).await?;
+        let execution =
+            run.unless_cancelled(self.engine.execute_planned(&bound.prepared, bound.parameters.as_ref(), bound.planned)).await?;
         run.is_query(&execution.query_id);
         let Execution { schema, stream, .. } = execution;
         let batches = Box::pin(batches_of(stream));
