@@ -10,6 +10,7 @@
 //! The broker runs on the same machine and takes its share of it: the ratio to the bare consumer of the same run counts.
 
 use super::cpu::ThreadCpu;
+use super::latency::Latencies;
 use crate::config::Config;
 use crate::connect::kafka::{KafkaOptions, Outgoing, Producer, create_topic, delete_topic, drain};
 use crate::engine::{Door, Engine, EngineOptions, Session};
@@ -324,7 +325,7 @@ fn produce(options: &KafkaOptions, rate: usize, sent: &Sent, stop: &AtomicBool) 
 /// From the moment an event was produced to the answer of the first SELECT that shows it.
 async fn freshness(session: &Session, sent: &Sent, rate: usize, duration: Duration) -> Result<()> {
     let mut seen = vec![0_usize; sent.times.len()];
-    let mut delays_us = Vec::new();
+    let mut delays = Vec::new();
     let (mut n_polls, begun) = (0, Instant::now());
     // The first seconds warm everything up.
     let warm = duration / 5;
@@ -342,29 +343,23 @@ async fn freshness(session: &Session, sent: &Sent, rate: usize, duration: Durati
                         let what = format!("partition {partition} ends before offset {n_visible}, and had {} rows before", seen[partition]);
                         Error::new(Code::DataCorrupted, what)
                     })?;
-                    delays_us.extend(fresh.iter().map(|time| now.saturating_sub(*time)));
+                    delays.extend(fresh.iter().map(|time| Duration::from_micros(now.saturating_sub(*time))));
                 }
                 seen[partition] = n_visible;
             }
         }
     }
     sent.is_over.store(true, Ordering::Relaxed);
-    if delays_us.is_empty() {
+    if delays.is_empty() {
         return Err(Error::new(Code::Timeout, "no event was seen while freshness was measured")
             .hint("The broker must take the events at the wanted rate: --rate."));
     }
-    delays_us.sort_unstable();
-    let at = |share: f64| {
-        delays_us
-            .get(((delays_us.len() as f64 * share) as usize).min(delays_us.len().saturating_sub(1)))
-            .map_or(f64::NAN, |us| *us as f64 / 1000.0)
-    };
+    let (n_rows, delays) = (delays.len(), Latencies::new(delays));
     println!(
-        "freshness    at {rate} rows/s: p50 {:.0} ms, p99 {:.0} ms (bar: at most 250 ms), max {:.0} ms ({} rows, {n_polls} SELECTs)",
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        delays_us.len()
+        "freshness    at {rate} rows/s: p50 {:.0} ms, p99 {:.0} ms (bar: at most 250 ms), max {:.0} ms ({n_rows} rows, {n_polls} SELECTs)",
+        delays.ms(0.5),
+        delays.ms(0.99),
+        delays.ms(1.0)
     );
     Ok(())
 }

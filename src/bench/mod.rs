@@ -2,3 +2,5 @@
 
 mod cpu;
 pub mod kafka;
+mod latency;
+pub mod query;

@@ -55,6 +55,8 @@ enum Command {
 enum Bench {
     /// A streaming table fed from Kafka: its rate, its CPU time a row, how fresh its rows are, whether its snapshots are right
     Kafka(BenchKafka),
+    /// A query on a running server, sent again and again: how long its answers take
+    Query(bench::query::QueryBench),
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +134,7 @@ pub fn run() -> ExitCode {
             Command::Run(arguments) => Ok(console::run_file(arguments).await),
             Command::Produce(produce) => Box::pin(produce.run(listen_for_signals()?)).await.map(|()| ExitCode::SUCCESS),
             Command::Bench(Bench::Kafka(bench)) => Box::pin(bench.run()).await.map(|()| ExitCode::SUCCESS),
+            Command::Bench(Bench::Query(bench)) => Box::pin(bench.run()).await.map(|()| ExitCode::SUCCESS),
             Command::CheckConfig(arguments) => arguments.check().map(|()| ExitCode::SUCCESS),
         }
     });

@@ -5,8 +5,10 @@ use super::address::Address;
 use super::failure::Failure;
 use super::password::Secret;
 use crate::error::{Code, Error};
-use arrow::datatypes::Schema;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any,
@@ -37,6 +39,8 @@ pub struct Prepared {
     handle: Bytes,
     /// The columns of the answer; none for an update.
     pub schema: Schema,
+    /// One field for each parameter.
+    pub parameter_schema: SchemaRef,
 }
 
 impl Prepared {
@@ -168,11 +172,23 @@ impl Client {
         let body = self.act("CreatePreparedStatement", request.as_any().encode_to_vec()).await?.unwrap_or_default();
         let result: ActionCreatePreparedStatementResult =
             Any::decode(body).ok().and_then(|any| any.unpack().ok().flatten()).ok_or_else(|| unreadable("prepared statement"))?;
-        let schema = match result.dataset_schema.is_empty() {
-            true => Schema::empty(),
-            false => Schema::try_from(IpcMessage(result.dataset_schema)).map_err(|_| unreadable("schema"))?,
+        let schema = |bytes: Bytes| match bytes.is_empty() {
+            true => Ok(Schema::empty()),
+            false => Schema::try_from(IpcMessage(bytes)).map_err(|_| unreadable("schema")),
         };
-        Ok(Prepared { handle: result.prepared_statement_handle, schema })
+        let parameter_schema = SchemaRef::new(schema(result.parameter_schema)?);
+        Ok(Prepared { handle: result.prepared_statement_handle, schema: schema(result.dataset_schema)?, parameter_schema })
+    }
+
+    /// Binds one row of parameters for the next runs of a query.
+    pub async fn bind(&self, prepared: &Prepared, row: RecordBatch) -> Result<(), Failure> {
+        let command = CommandPreparedStatementQuery { prepared_statement_handle: prepared.handle.clone() };
+        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+        let encoded = FlightDataEncoderBuilder::new().with_flight_descriptor(Some(descriptor)).build(futures::stream::iter([Ok(row)]));
+        let messages: Vec<FlightData> = encoded.try_collect().await.map_err(|_| unreadable("parameters"))?;
+        let results = self.flight.clone().do_put(self.request(futures::stream::iter(messages))).await?.into_inner();
+        results.try_collect::<Vec<_>>().await?;
+        Ok(())
     }
 
     /// What fetches the rows of a statement, and names it to a cancel request.

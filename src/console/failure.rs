@@ -42,6 +42,16 @@ impl From<Error> for Failure {
     }
 }
 
+/// What a program says that has no console.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Statement(error) | Failure::Connection(error) | Failure::Interrupted(error) => error,
+            Failure::OutputClosed => Self::new(Code::Io, "nobody reads the output any more"),
+        }
+    }
+}
+
 /// Writing the output failed.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {

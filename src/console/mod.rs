@@ -33,11 +33,13 @@ mod tag;
 mod training;
 mod variables;
 
-pub use arguments::{Arguments, RunArguments};
+pub use arguments::{Arguments, ConnectionArguments, RunArguments};
+pub use client::{Client, Prepared};
+pub use connector::Connector;
+pub use failure::Failure;
 
-use arguments::{Action, ConnectionArguments, OutputArguments};
-use connector::Connector;
-use failure::{Exit, Failure};
+use arguments::{Action, OutputArguments};
+use failure::Exit;
 use interrupts::Interrupts;
 use output::Output;
 use session::Console;

@@ -48,6 +48,12 @@ class Server:
         self.log.close()
         self.directory.cleanup()
 
+    def cpu_seconds(self):
+        """User and system time of the server so far."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def connect(self):
         return flightsql.connect(self.uri, autocommit=True)
 

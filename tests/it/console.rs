@@ -268,3 +268,27 @@ fn a_server_that_goes_away_ends_a_script() {
     assert_eq!(outcome.code, Some(2));
     assert!(outcome.stderr.starts_with("<stdin>:2: ERROR:  the connection to the server was lost"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_query_is_measured() {
+    let server = Server::start();
+    let bench = |words: &[&str]| run(&server, &[&["bench", "query"], words].concat());
+    let quick = ["--seconds", "0.5", "--connections", "2"];
+    let outcome =
+        bench(&[&["SELECT * FROM generate_series(1, $1) AS t(a) WHERE a <> $2", "--param", "4..4", "--param", "1,2"], &quick[..]].concat());
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.contains(" 2 connections, 3.0 rows an answer"), "{}", outcome.stdout);
+    // At a rate there are as many answers as were due.
+    let outcome = bench(&[&["SELECT 1", "--rate", "40"], &quick[..]].concat());
+    assert!(outcome.stdout.starts_with("20 answers in ") && outcome.stdout.contains("the clients' own lag"), "{}", outcome.stdout);
+    for (words, expected) in [
+        (&["SELECT $1 + 1"][..], "error: the statement has 1 parameters, --param is given 0 times"),
+        (&["SELECT $1 + 1", "--param", "x"], "requests failed"),
+        (&["SELECT 1 / 0", "--seconds", "0.1"], "requests failed"),
+        (&["CREATE VIEW v AS SELECT 1"], "error: the statement answers no rows"),
+        (&["SELECT 1", "--rate", "0"], "error: --seconds and --rate must be above 0"),
+    ] {
+        let outcome = bench(words);
+        assert!(outcome.code == Some(1) && outcome.stderr.contains(expected), "{words:?}: {}{}", outcome.stdout, outcome.stderr);
+    }
+}

@@ -239,6 +239,12 @@ async fn the_scripts_run_twice_and_recommend_unseen_movies_with_titles() {
             last_score = score;
         }
     }
+    // With parameters: they have the types of the model's ids, so that a client which asks for types can bind them.
+    let bench = ["bench", "query", "SELECT * FROM recommend('movie_recs', $1, $2)", &format!("grpc://{}", server.address())];
+    let values = ["--param", "1..610", "--param", "25..25", "--seconds", "0.5"];
+    let measured = Command::new(env!("CARGO_BIN_EXE_weir")).args(bench).args(values).output().expect("weir bench");
+    let printed = String::from_utf8_lossy(&measured.stdout).into_owned();
+    assert!(printed.contains(" 25.0 rows an answer"), "{printed}{}", String::from_utf8_lossy(&measured.stderr));
     // The views of the third script answer.
     for view in ["popular_movies", "ratings_per_year", "rising_movies", "genre_trends"] {
         assert!(number(&server, &format!("SELECT count(*) FROM {view}")).await > 0.0, "view {view}");

@@ -21,7 +21,7 @@ static LAYERS: &[(&str, &[&str])] = &[
     ("server", &["error", "config", "telemetry", "catalog", "auth", "engine"]),
     ("console", &["error", "parser", "server"]),
     ("demo", &["error", "telemetry", "storage", "parser", "connect", "engine", "stream"]),
-    ("bench", &["error", "config", "connect", "engine", "stream"]),
+    ("bench", &["error", "config", "connect", "engine", "stream", "console"]),
     ("cli", &["error", "config", "telemetry", "storage", "connect", "engine", "stream", "server", "console", "demo", "bench"]),
 ];
 
