@@ -62,13 +62,23 @@ pub struct KafkaBench {
     dir: Option<PathBuf>,
 }
 
+/// The directory of a run that was given none: it goes at the end, however that comes.
+struct OwnDirectory(PathBuf);
+
+impl Drop for OwnDirectory {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
 impl KafkaBench {
     /// Runs all parts and prints what was measured.
     ///
     /// # Errors
     /// When the broker does not answer, or when a result is wrong: then no number counts.
     pub async fn run(self, config: &Config, mut options: EngineOptions) -> Result<()> {
-        let directory = self.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("weir-bench-{}", std::process::id())));
+        let own = self.dir.is_none().then(|| OwnDirectory(std::env::temp_dir().join(format!("weir-bench-{}", std::process::id()))));
+        let directory = self.dir.clone().or_else(|| own.as_ref().map(|own| own.0.clone())).unwrap_or_default();
         options.data_dir = directory.join("server");
         options.warehouse = directory.join("warehouse");
         options.limits.spill_directory = directory.join("spill");
@@ -83,9 +93,6 @@ impl KafkaBench {
         let result = self.measure(&session).await;
         supervisor.stop().await;
         engine.shutdown().await;
-        if self.dir.is_none() {
-            drop(std::fs::remove_dir_all(&directory));
-        }
         result
     }
 

@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// What each connection asks before the clock starts.
 const WARM_UP_REQUESTS: usize = 20;
 
+/// After so many failures without an answer between them a connection gives up.
+const FAILED_IN_A_ROW_MAX: usize = 20;
+
 /// What `weir bench query` is told.
 #[derive(Debug, Args)]
 pub struct QueryBench {
@@ -59,7 +62,8 @@ struct Seen {
     /// How late a request was sent on a connection that was free.
     lags: Vec<Duration>,
     n_rows: u64,
-    failures: Vec<Error>,
+    n_failed: usize,
+    first_failure: Option<Error>,
 }
 
 impl QueryBench {
@@ -97,14 +101,15 @@ impl QueryBench {
             all.services.extend(seen.services);
             all.lags.extend(seen.lags);
             all.n_rows += seen.n_rows;
-            all.failures.extend(seen.failures);
+            all.n_failed += seen.n_failed;
+            all.first_failure = all.first_failure.or(seen.first_failure);
         }
         self.report(all, begun.elapsed().as_secs_f64(), ThreadCpu::now().all_since(&cpu))
     }
 
     fn report(&self, all: Seen, seconds: f64, cpu_seconds: f64) -> Result<()> {
         let n_answers = all.latencies.len();
-        let n_asked = n_answers + all.failures.len();
+        let n_asked = n_answers + all.n_failed;
         println!(
             "{n_answers} answers in {seconds:.1} s: {:.0} a second, {} connections, {:.1} rows an answer",
             n_answers as f64 / seconds,
@@ -120,9 +125,9 @@ impl QueryBench {
             println!("{:<42}{}", "latency", Latencies::new(all.services));
         }
         println!("CPU of the clients {:.2} ms a request", 1000.0 * cpu_seconds / n_asked.max(1) as f64);
-        match all.failures.into_iter().next() {
+        match all.first_failure {
             None => Ok(()),
-            Some(first) => Err(Error::new(first.code, format!("{} of {n_asked} requests failed", n_asked - n_answers))
+            Some(first) => Err(Error::new(first.code, format!("{} of {n_asked} requests failed", all.n_failed))
                 .detail(format!("The first error: {}.", first.one_line()))),
         }
     }
@@ -144,12 +149,13 @@ async fn ask(client: Client, prepared: Prepared, plan: Arc<Plan>, number: usize)
     let mut random = StdRng::seed_from_u64(number as u64);
     let mut seen = Seen::default();
     for _ in 0..WARM_UP_REQUESTS {
-        if let Err(error) = request(&client, &prepared, &plan.parameters, &mut random).await {
-            seen.failures.push(error);
+        // It will fail again where failures count.
+        if request(&client, &prepared, &plan.parameters, &mut random).await.is_err() {
             break;
         }
     }
     plan.ready.wait().await;
+    let mut n_failed_in_a_row = 0;
     let begun = Instant::now();
     let mut free = begun;
     for place in (number..).step_by(plan.n_connections) {
@@ -169,8 +175,16 @@ async fn ask(client: Client, prepared: Prepared, plan: Arc<Plan>, number: usize)
                 seen.services.push(finished - sent);
                 seen.lags.push(sent - due.max(free));
                 seen.n_rows += n_rows;
+                n_failed_in_a_row = 0;
             }
-            Err(error) => seen.failures.push(error),
+            Err(error) => {
+                seen.n_failed += 1;
+                seen.first_failure.get_or_insert(error);
+                n_failed_in_a_row += 1;
+                if n_failed_in_a_row == FAILED_IN_A_ROW_MAX {
+                    break;
+                }
+            }
         }
         free = Instant::now();
     }

@@ -153,8 +153,13 @@ pub struct Seek {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeekTo {
     Earliest,
-    /// Where the topic's partitions ended when the statement ran.
-    Latest(BTreeMap<i32, i64>),
+    /// Where the topic ends when it is carried out.
+    Latest,
+    /// Where the topic's partitions ended when the statement ran, and which topic of the name that was.
+    LatestAt {
+        ends: BTreeMap<i32, i64>,
+        topic_id: Option<i64>,
+    },
     /// Milliseconds since 1970.
     TimestampMs(i64),
     /// Partition and offset; partitions that are not named stay where they are.

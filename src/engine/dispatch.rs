@@ -111,8 +111,8 @@ async fn describe_query(session: &Session, query: &QueryStatement, values: Optio
         .engine()
         .planning_threads()
         .run(async move {
-            // One without parameters is bound. (ML functions plan their input only when they run.)
-            let values = values.or_else(|| (query.n_parameters == 0 && query.ml_calls.is_empty()).then(Vec::new));
+            // One without parameters is bound.
+            let values = values.or_else(|| (query.n_parameters == 0).then(Vec::new));
             let mut plan = planning.query(&query, values.as_deref()).await?;
             let parameters = parameters::schema(&plan, query.n_parameters)?;
             if let Some(values) = &values {
@@ -120,7 +120,9 @@ async fn describe_query(session: &Session, query: &QueryStatement, values: Optio
             }
             let planned = Planned::new(planning, plan)?;
             let schema = Arc::clone(&planned.schema);
-            Ok(Description { schema, parameters, is_update: false, planned: values.is_some().then_some(planned) })
+            // Tables that it has opened would be held for nothing.
+            let is_of_use = values.is_some() && !planned.planning.reads_tables();
+            Ok(Description { schema, parameters, is_update: false, planned: is_of_use.then_some(planned) })
         })
         .await
 }

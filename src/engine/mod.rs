@@ -38,7 +38,7 @@ pub mod system;
 pub mod types;
 mod warehouse;
 
-pub use planned::Planned;
+pub use planned::{Planned, Waiting};
 pub use runtime::EngineLimits;
 pub use session::Session;
 

@@ -22,6 +22,7 @@ use futures::future::BoxFuture;
 use sqlparser::ast::{ObjectName, ObjectNamePart, Query, Statement as SqlStatement};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Mutex;
 
 /// Views within views, at most.
@@ -40,6 +41,8 @@ struct Shared {
     user: String,
     snapshot: Arc<Snapshot>,
     settings: Settings,
+    /// The moment of `now()`.
+    begun_at: Instant,
     /// Providers by database and name, with and without the file column.
     pinned: Mutex<HashMap<PinnedKey, Arc<dyn TableProvider>>>,
 }
@@ -91,6 +94,7 @@ impl Planning {
             user: user.to_owned(),
             snapshot,
             settings: settings.clone(),
+            begun_at: Instant::now(),
             pinned: Mutex::default(),
         });
         Self {
@@ -117,6 +121,11 @@ impl Planning {
     /// What the statement sees of streaming tables.
     pub fn stream_reading(&self) -> StreamReading {
         self.shared.settings.stream_reading()
+    }
+
+    /// When it began.
+    pub fn begun_at(&self) -> Instant {
+        self.shared.begun_at
     }
 
     /// Whether a table, a file or a server's own table was opened.

@@ -26,7 +26,7 @@ pub fn carry_out<'a>(
 ) -> BoxFuture<'a, Result<()>> {
     Box::pin(async move {
         let topic = options.topic.as_str();
-        let offsets = offsets(options, &seek.to, &progress.offsets).await?;
+        let offsets = offsets(options, &seek.to, progress).await?;
         let mut txns = offset_txns(managed, topic, &offsets);
         txns.push((managed.txn_id(SEEK_TXN), seek.number));
         // An epoch of its own: a commit of the run before that is still on its way comes too late, and is refused, or was
@@ -39,7 +39,10 @@ pub fn carry_out<'a>(
     })
 }
 
-fn ask(options: &KafkaOptions, start: Start) -> BoxFuture<'_, Result<BTreeMap<i32, i64>>> {
+/// What is known of the topic: the offset at which each partition starts, and the topic's identity.
+type Answer = (BTreeMap<i32, i64>, Option<i64>);
+
+fn ask(options: &KafkaOptions, start: Start) -> BoxFuture<'_, Result<Answer>> {
     let options = options.clone();
     Box::pin(async move {
         let asked = tokio::task::spawn_blocking(move || kafka::resolve(&options, start, TIMEOUT)).await;
@@ -48,36 +51,40 @@ fn ask(options: &KafkaOptions, start: Start) -> BoxFuture<'_, Result<BTreeMap<i3
 }
 
 /// Where SEEK TO LATEST goes in a partition that ends at `now`, and ended at `then` when the statement ran: what arrived
-/// since is read, but once. The run before may have committed some of it. Positions behind the end are those of another
-/// topic of the same name.
-fn latest(now: i64, then: Option<i64>, committed: Option<i64>) -> i64 {
-    // A partition that was added since has only what arrived since.
-    let then = then.unwrap_or(0);
+/// since is read, but once, for the run before may have `committed` some of it.
+fn latest(now: i64, then: i64, committed: Option<i64>) -> i64 {
     match committed {
+        _ if then > now => 0, // Another topic, made since: brokers of old do not say so.
         Some(committed) if committed <= now => then.max(committed),
-        _ => then.min(now),
+        _ => then,
     }
 }
 
 /// The offsets that a SEEK means.
-fn offsets<'a>(options: &'a KafkaOptions, to: &'a SeekTo, committed: &'a BTreeMap<i32, i64>) -> BoxFuture<'a, Result<BTreeMap<i32, i64>>> {
+fn offsets<'a>(options: &'a KafkaOptions, to: &'a SeekTo, progress: &'a Progress) -> BoxFuture<'a, Result<BTreeMap<i32, i64>>> {
     Box::pin(async move {
-        let start = match to {
+        let committed = &progress.offsets;
+        let resolved = match to {
             SeekTo::Offsets(offsets) => {
                 let mut all = committed.clone();
                 all.extend(offsets.iter().map(|(partition, offset)| (*partition, *offset)));
                 return Ok(all);
             }
-            SeekTo::Earliest => Start::Earliest,
-            SeekTo::Latest(_) => Start::Latest,
-            SeekTo::TimestampMs(ms) => Start::TimestampMs(*ms),
-        };
-        let mut resolved = ask(options, start).await?;
-        if let SeekTo::Latest(ends) = to {
-            for (partition, offset) in &mut resolved {
-                *offset = latest(*offset, ends.get(partition).copied(), committed.get(partition).copied());
+            SeekTo::Earliest => ask(options, Start::Earliest).await?.0,
+            SeekTo::Latest => ask(options, Start::Latest).await?.0,
+            SeekTo::TimestampMs(ms) => ask(options, Start::TimestampMs(*ms)).await?.0,
+            SeekTo::LatestAt { ends, topic_id } => {
+                let (mut resolved, found) = ask(options, Start::Latest).await?;
+                let is_this = |known: Option<i64>| known.zip(found).is_none_or(|(known, found)| known == found);
+                let (is_of_statement, is_of_log) = (is_this(*topic_id), is_this(progress.topic_id));
+                for (partition, offset) in &mut resolved {
+                    // A partition, or a topic, that was made since has only what arrived since.
+                    let then = ends.get(partition).copied().filter(|_| is_of_statement).unwrap_or(0);
+                    *offset = latest(*offset, then, committed.get(partition).copied().filter(|_| is_of_log));
+                }
+                resolved
             }
-        }
+        };
         // A topic that was made anew may have fewer partitions: should they come back, they are new.
         Ok(committed.keys().map(|partition| (*partition, NO_OFFSET)).chain(resolved).collect())
     })
@@ -96,18 +103,19 @@ mod tests {
     fn after_latest_comes_what_arrived_since_the_statement() {
         // now, then, committed -> position
         for (now, then, committed, expected) in [
-            (150, Some(150), Some(100), 150),
-            (170, Some(150), Some(100), 150),
+            (150, 150, Some(100), 150),
+            (170, 150, Some(100), 150),
             // The run before went on until it was stopped.
-            (170, Some(150), Some(160), 160),
-            (170, Some(150), None, 150),
+            (170, 150, Some(160), 160),
+            (170, 150, None, 150),
             // A partition that was added.
-            (3, None, None, 0),
-            // Another topic of the name: before the statement, after it.
-            (20, Some(10), Some(1000), 10),
-            (5, Some(900), Some(1000), 5),
+            (3, 0, None, 0),
+            // Another topic of the name, made before the statement and after it.
+            (20, 10, Some(1000), 10),
+            (5, 900, Some(1000), 0),
+            (5, 900, Some(3), 0),
         ] {
-            assert_eq!(latest(now, then, committed), expected, "{now} {then:?} {committed:?}");
+            assert_eq!(latest(now, then, committed), expected, "{now} {then} {committed:?}");
         }
     }
 

@@ -283,8 +283,9 @@ fn a_query_is_measured() {
     assert!(outcome.stdout.starts_with("20 answers in ") && outcome.stdout.contains("the clients' own lag"), "{}", outcome.stdout);
     for (words, expected) in [
         (&["SELECT $1 + 1"][..], "error: the statement has 1 parameters, --param is given 0 times"),
-        (&["SELECT $1 + 1", "--param", "x"], "requests failed"),
-        (&["SELECT 1 / 0", "--seconds", "0.1"], "requests failed"),
+        (&["SELECT $1 + 1", "--param", "x"], "error: 20 of 20 requests failed"),
+        (&["SELECT 1 / 0", "--param", "7"], "error: the statement has 0 parameters, --param is given 1 times"),
+        (&["SELECT 1 / $1", "--param", "0"], "error: 20 of 20 requests failed"),
         (&["CREATE VIEW v AS SELECT 1"], "error: the statement answers no rows"),
         (&["SELECT 1", "--rate", "0"], "error: --seconds and --rate must be above 0"),
     ] {

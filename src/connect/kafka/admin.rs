@@ -14,6 +14,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 /// How long a broker may take to make or remove a topic.
@@ -87,15 +88,19 @@ pub fn n_partitions(options: &KafkaOptions, timeout: Duration) -> Result<usize> 
     ask(&client(options)?, options, timeout, question).map(|partitions| partitions.len())
 }
 
-/// The offset at which each partition of a topic starts.
+/// The offset at which each partition of a topic starts, and a number that another topic of the same name does not have,
+/// if the broker says it.
 ///
 /// # Errors
 /// As [`n_partitions`].
-pub fn resolve(options: &KafkaOptions, start: Start, timeout: Duration) -> Result<BTreeMap<i32, i64>> {
-    ask(&client(options)?, options, timeout, |client, wait| {
+pub fn resolve(options: &KafkaOptions, start: Start, timeout: Duration) -> Result<(BTreeMap<i32, i64>, Option<i64>)> {
+    let client = client(options)?;
+    let starts = ask(&client, options, timeout, |client, wait| {
         let partitions = lookup::partitions(client, &options.topic, wait)?;
         lookup::starts(client, &options.topic, &partitions, start, wait)
-    })
+    })?;
+    let name = CString::new(options.topic.as_str()).ok();
+    Ok((starts, name.and_then(|name| client.topic_id(&name, QUESTION_WAIT))))
 }
 
 /// A client for questions.

@@ -333,7 +333,7 @@ fn seek_to<'a>(call: &'a Call<'a>, table: &'a Arc<Table>, target: &'a SeekTarget
         Ok(match target {
             SeekTarget::Earliest => SeekTo::Earliest,
             // Asked now: what is sent after the statement has been answered is read.
-            SeekTarget::Latest => SeekTo::Latest(topic_ends(call.session.engine(), table).await?),
+            SeekTarget::Latest => topic_ends(call.session.engine(), table).await?,
             SeekTarget::Timestamp(text) => SeekTo::TimestampMs(timestamp_ms(text, call.session.settings().timezone())?),
             SeekTarget::Offsets(offsets) => SeekTo::Offsets(offsets.iter().copied().collect()),
         })
@@ -341,12 +341,13 @@ fn seek_to<'a>(call: &'a Call<'a>, table: &'a Arc<Table>, target: &'a SeekTarget
 }
 
 /// Where the partitions of a table's topic end.
-fn topic_ends<'a>(engine: &'a Arc<Engine>, table: &'a Arc<Table>) -> BoxFuture<'a, Result<BTreeMap<i32, i64>>> {
+fn topic_ends<'a>(engine: &'a Arc<Engine>, table: &'a Arc<Table>) -> BoxFuture<'a, Result<SeekTo>> {
     let (asked, of) = (Arc::clone(engine), Arc::clone(table));
     Box::pin(async move {
         // One step: options read files (secrets, certificates), brokers may be away.
         let ends = tokio::task::spawn_blocking(move || kafka::resolve(&asked.kafka_options(&of)?, Start::Latest, ENDS_TIMEOUT)).await;
-        ends.map_err(|error| Error::internal(format!("ends of a topic: {error}")))?
+        let (ends, topic_id) = ends.map_err(|error| Error::internal(format!("ends of a topic: {error}")))??;
+        Ok(SeekTo::LatestAt { ends, topic_id })
     })
 }
 

@@ -3,7 +3,7 @@
 use super::results::schema_bytes;
 use super::sessions::ClientSession;
 use super::statements::{Bound, check_parameters};
-use crate::engine::Prepared;
+use crate::engine::{Prepared, Waiting};
 use crate::error::{Code, Error, Result};
 use arrow_flight::sql::ActionCreatePreparedStatementResult;
 use bytes::Bytes;
@@ -39,7 +39,7 @@ impl PreparedTable {
                 .hint("Close the cursors that are no longer needed, or connect again."));
         }
         let handle = Bytes::from(Uuid::new_v4().to_string());
-        statements.insert(handle.clone(), Bound { prepared, parameters: None, planned: None });
+        statements.insert(handle.clone(), Bound { prepared, parameters: None, planned: Waiting::default() });
         Ok(handle)
     }
 

@@ -5,7 +5,7 @@ use super::prepared::PreparedTable;
 use super::results::{FlightStream, batches_of, encode, encode_nothing, schema_bytes};
 use super::sessions::ClientSession;
 use super::tickets::{Redeemed, Run, StatementTicket, Tickets};
-use crate::engine::{Execution, Planned, Prepared};
+use crate::engine::{Execution, Planned, Prepared, Waiting};
 use crate::error::{Code, Error, Result};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ pub struct Bound {
     pub prepared: Arc<Prepared>,
     pub parameters: Option<RecordBatch>,
     /// Made when the client asked for the columns, for the rows that it asks for next.
-    pub planned: Option<Planned>,
+    pub planned: Waiting,
 }
 
 /// The statements of one session.
@@ -58,7 +58,7 @@ impl ClientSession {
     pub async fn statement_info(&self, sql: &str, descriptor: FlightDescriptor) -> Result<FlightInfo> {
         let (prepared, planned) = self.engine.prepare_to_run(sql).await?;
         let schema = Arc::clone(&prepared.schema);
-        let bound = Bound { prepared, parameters: None, planned };
+        let bound = Bound { prepared, parameters: None, planned: Waiting::new(planned) };
         bound.check()?;
         if bound.prepared.is_update {
             return self.update_info(&bound, descriptor).await;
@@ -80,7 +80,7 @@ impl ClientSession {
             return self.update_info(&bound, descriptor).await;
         }
         let (schema, planned) = self.bound_schema(&bound).await?;
-        bound.planned = planned;
+        bound.planned = Waiting::new(planned);
         self.query_info(&schema, bound, String::new(), handle.clone(), descriptor)
     }
 
@@ -142,7 +142,7 @@ impl ClientSession {
             return Err(Error::new(Code::UndefinedObject, "the ticket was used already, or is too old").hint("Run the statement again."));
         }
         let (prepared, planned) = self.engine.prepare_to_run(&ticket.sql).await?;
-        Ok(Bound { prepared, parameters: None, planned })
+        Ok(Bound { prepared, parameters: None, planned: Waiting::new(planned) })
     }
 
     /// Runs a prepared statement whose handle itself is the ticket.
@@ -161,7 +161,7 @@ impl ClientSession {
             return Ok(encode_nothing());
         }
         let execution =
-            run.unless_cancelled(self.engine.execute_planned(&bound.prepared, bound.parameters.as_ref(), bound.planned)).await?;
+            run.unless_cancelled(self.engine.execute_planned(&bound.prepared, bound.parameters.as_ref(), bound.planned.take())).await?;
         run.is_query(&execution.query_id);
         let Execution { schema, stream, .. } = execution;
         let batches = Box::pin(batches_of(stream));

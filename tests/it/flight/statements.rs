@@ -94,6 +94,10 @@ async fn parameters_are_bound_replaced_and_checked() {
     wire.bind(&series.handle, row(vec![Arc::new(Int64Array::from(vec![1])), Arc::new(StringArray::from(vec!["9"]))])).await.unwrap();
     let info = wire.info(prepared_query(&series.handle)).await.unwrap();
     assert_eq!(cells(&wire.rows_of(&info).await.unwrap().batches), [["25"]]);
+    let days = wire.prepare("SELECT value FROM generate_series(DATE '2026-01-30', CAST(? AS DATE), INTERVAL '1 day')").await.unwrap();
+    wire.bind(&days.handle, row(vec![Arc::new(StringArray::from(vec!["2026-02-01"]))])).await.unwrap();
+    let rows = wire.rows_of(&wire.info(prepared_query(&days.handle)).await.unwrap()).await.unwrap();
+    assert_eq!((rows.schema, cells(&rows.batches).len()), (days.dataset, 3));
     // The wrong number, and a value that is no number.
     let refuse = async |batch: RecordBatch, part: &str| {
         let status = match wire.bind(&prepared.handle, batch).await {

@@ -3,8 +3,8 @@
 //! ```text
 //! |-- warm-up --|-- first quarter --|--        --|--        --|-- last quarter --|-- producer stops: lag 0
 //! ```
-//! `WEIR_TEST_SOAK_MINUTES` and `WEIR_TEST_RATE` change how long it is and the rows a second. `tests/run` gives it a turn of
-//! its own.
+//! `WEIR_TEST_SOAK_MINUTES` and `WEIR_TEST_RATE` change how long it is and the rows a second. `tests/run` runs what has
+//! no stream beside it.
 
 use super::*;
 

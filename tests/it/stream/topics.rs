@@ -234,4 +234,16 @@ async fn another_topic_of_the_same_name_stops_a_stream_until_somebody_seeks() {
     client.rows("ALTER STREAMING TABLE anew SEEK TO EARLIEST").await.unwrap();
     until(&mut client, whole, "430\t430").await;
     until_at_end(&mut client, 1).await;
+
+    // And again: the end is that of the new topic, and offsets of the one before say nothing about it.
+    client.rows("ALTER STREAMING TABLE anew PAUSE").await.unwrap();
+    until(&mut client, "SELECT state FROM system.streams", "paused").await;
+    kafka.delete_topic(&topic).await;
+    kafka.create_topic(&topic, 1, &[]).await;
+    kafka.produce(&topic, Some(0), events::Event::json(3_000..3_010)).await;
+    client.rows("ALTER STREAMING TABLE anew SEEK TO LATEST").await.unwrap();
+    kafka.produce(&topic, Some(0), events::Event::json(3_010..3_600)).await;
+    client.rows("ALTER STREAMING TABLE anew RESUME").await.unwrap();
+    until(&mut client, whole, "1020\t1020").await;
+    until_at_end(&mut client, 1).await;
 }

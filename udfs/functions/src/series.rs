@@ -1,7 +1,7 @@
 //! `generate_series` and `range` in FROM, with a limit on the rows.
 
 use crate::function_table::{FunctionTable, number};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions_table::generate_series::{GenerateSeriesFunc, RangeFunc};
@@ -57,7 +57,7 @@ impl Series {
             expr => matches!(expr, Expr::Placeholder(_)),
         };
         exprs.iter().find(is_parameter)?;
-        // The values are of the type of the start; of whole numbers when nothing tells it.
+        // Of the type of the start; whole numbers when nothing tells it.
         let data_type = match exprs.first()? {
             Expr::Literal(value, _) if value.data_type().is_temporal() => value.data_type(),
             Expr::Cast(cast) if cast.field.data_type().is_temporal() => cast.field.data_type().clone(),
@@ -68,8 +68,10 @@ impl Series {
             Expr::Placeholder(placeholder) if place < 2 || data_type == DataType::Int64 => Some((number(placeholder)?, data_type.clone())),
             _ => None,
         });
-        let parameters = parameters.collect();
-        let schema = Arc::new(Schema::new(vec![Field::new("value", data_type, false)]));
+        let parameters: Vec<_> = parameters.collect();
+        // Days make timestamps: the step may be hours.
+        let value_type = if data_type == DataType::Date32 { DataType::Timestamp(TimeUnit::Nanosecond, None) } else { data_type };
+        let schema = Arc::new(Schema::new(vec![Field::new("value", value_type, false)]));
         Some(FunctionTable { function: self.name, schema, parameters, answer: None })
     }
 }
