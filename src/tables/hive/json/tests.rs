@@ -185,6 +185,23 @@ fn numbers_found_by_the_scanner_are_those_of_their_texts() {
 }
 
 #[test]
+fn a_known_key_is_taken_at_every_length_and_nothing_near_it() {
+    let text = br#""a_key_of_some_length_or_other": 1"#;
+    for length in 0..=text.len() {
+        let known = &text[..length];
+        let mut scanner = Scanner::new(text);
+        assert!(scanner.take_key(known), "{length}");
+        // One byte is another, wherever it stands; one is missing at the end.
+        for place in 0..length {
+            let mut near = known.to_vec();
+            near[place] ^= 1;
+            assert!(!Scanner::new(text).take_key(&near), "{length} {place}");
+        }
+        assert!(length == 0 || !Scanner::new(&text[..length - 1]).take_key(known), "{length}");
+    }
+}
+
+#[test]
 fn rows_follow_the_keys_wherever_they_stand() {
     let texts = [
         (r#"{"a":1,"b":"x"}"#, "1|x"),
