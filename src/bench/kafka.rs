@@ -145,15 +145,15 @@ impl KafkaBench {
         let source = after.since(&before, |name| name.starts_with("kafka "));
         let planning = after.since(&before, |name| name == "planning");
         // Of the process, so that threads count that have ended. The SELECTs that wait for the rows run in it too.
-        let own = after.all_since(&before) - library - planning;
+        let own = after.all_since(&before) - library;
         println!(
-            "CPU a row    weir's threads {:.2} us (bar: at most 1.00): reading and decoding {:.2}, files and the rest {:.2}; \
-             librdkafka's threads {:.2} us; planning of the SELECTs that wait {:.2} us",
+            "CPU a row    weir's threads {:.2} us (bar: at most 1.00): reading and decoding {:.2}, files and the rest {:.2}, \
+             of it planning the SELECTs that wait {:.2}; librdkafka's threads {:.2} us",
             per_row(own, self.rows),
             per_row(source, self.rows),
             per_row(own - source, self.rows),
-            per_row(library, self.rows),
-            per_row(planning, self.rows)
+            per_row(planning, self.rows),
+            per_row(library, self.rows)
         );
         session.rows("DROP TABLE bench_backlog").await.map(drop)
     }
