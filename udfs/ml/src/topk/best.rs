@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Keeps the best `k` of the items it is offered, in any order: score descending, then the smaller item.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Best {
     k: usize,
     /// Keys (see [`key`]); the worst is on top. It grows as needed: k may be far more than there are items.

@@ -1,11 +1,23 @@
 //! Items in blocks, built once per model, and the search of one user.
 
 use super::bitmap::ones;
+use super::coarse::Coarse;
 use super::kernel::{Isa, NO_LANES, TILE, Tile};
 use super::{Best, Bitmap, LANES, Scored, kernel::Lanes};
 use crate::als::Factors;
 use crate::control::Control;
 use crate::error::LearnError;
+use std::ops::Range;
+
+/// So many blocks are scored exactly before coarse scores begin: they give a threshold, and where lengths fall fast
+/// they are all there is to search.
+const EXACT_BLOCKS: usize = 8;
+
+/// What the second cache of a core holds: coarse scores gain nothing on fewer bytes.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// With fewer blocks per item of the list, the candidates cost more than coarse scores save.
+const BLOCKS_PER_K: usize = 2;
 
 /// Which items may be in a list.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,13 +32,14 @@ pub struct Filter<'a> {
 ///
 /// Items are ordered by the length of their factors, longest first: by Cauchy and Schwarz no later item can
 /// score more than |user|·|item| + bias, so a search ends as soon as that is below its k-th score. The margin
-/// for rounding is part of the bound: pruning never changes a list, not even in ties.
+/// for rounding is part of the bound: pruning never changes a list, not even in ties. Where lengths do not prune, a
+/// copy of the factors in 8 bits tells which items need not be scored: their bounds do not change a list either.
 ///
 /// A list is a function of the factors, the filter and k. The score of a pair of user and item has the
 /// same bits wherever it is computed in a process ([`Self::score`], [`Self::top`], [`Self::top_of_many`]).
 ///
 /// # Cost
-/// Memory: the factors again (items padded to a multiple of 64), and 8 bytes per item.
+/// Memory: the factors again and a quarter of them (items padded to a multiple of 64), and 8 bytes per item.
 #[derive(Debug, Clone)]
 pub struct ItemIndex {
     pub(super) isa: Isa,
@@ -35,6 +48,8 @@ pub struct ItemIndex {
     lanes: Vec<Lanes>,
     /// One per block; none without biases.
     biases: Vec<Lanes>,
+    /// The factors of the blocks in 8 bits.
+    pub(super) coarse: Coarse,
     /// The item at a place; shorter than the blocks, whose last one may have free lanes.
     items: Vec<u32>,
     /// The place of an item.
@@ -91,6 +106,7 @@ impl ItemIndex {
             rank,
             lanes: vec![NO_LANES; n_blocks * rank],
             biases: vec![NO_LANES; if biases.is_some() { n_blocks } else { 0 }],
+            coarse: Coarse::default(),
             items: order,
             places: vec![0; n_items],
             live: Bitmap::full(n_items).into_words(),
@@ -114,6 +130,7 @@ impl ItemIndex {
         if let Some(biases) = biases {
             index.bound_biases(biases);
         }
+        index.coarse = Coarse::new(rank, n_blocks, &index.lanes, &index.biases);
         Ok(index)
     }
 
@@ -141,7 +158,7 @@ impl ItemIndex {
 
     /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        (self.lanes.len() + self.biases.len()) * size_of::<Lanes>() + self.items.len() * 8 + self.live.len() * 24
+        (self.lanes.len() + self.biases.len()) * size_of::<Lanes>() + self.items.len() * 8 + self.live.len() * 24 + self.coarse.bytes()
     }
 
     /// The factors of an item.
@@ -156,9 +173,14 @@ impl ItemIndex {
     /// The score of one item, to the bit as in a list; `None` for an unknown item or a user of another rank.
     pub fn score(&self, user: &[f32], item: u32) -> Option<f32> {
         let place = *self.places.get(item as usize)? as usize;
-        let (block, lane) = (place / LANES, place % LANES);
         // As in a list, -0 is 0.
-        (user.len() == self.rank).then(|| self.isa.score_lane(self.block(block), lane, self.biases(block).0[lane], user) + 0.0)
+        (user.len() == self.rank).then(|| self.score_at(place, user) + 0.0)
+    }
+
+    /// The score of the item at a place.
+    pub(super) fn score_at(&self, place: usize, user: &[f32]) -> f32 {
+        let (block, lane) = (place / LANES, place % LANES);
+        self.isa.score_lane(self.block(block), lane, self.biases(block).0[lane], user)
     }
 
     /// Returns the `k` items with the highest scores, best first, ties by the smaller item.
@@ -170,7 +192,7 @@ impl ItemIndex {
     /// [`LearnError::Shape`] for a user of another rank, [`LearnError::Value`] when a factor is not finite.
     ///
     /// # Cost
-    /// O(items·rank) at most; 27,000 items of rank 64 take some 50 µs.
+    /// O(items·rank) at most; 27,000 items of rank 64 take some 60 µs.
     ///
     /// # Source
     /// The order by length is that of Teflioudi, Gemulla 2016, *Exact and Approximate Maximum Inner Product Search with LEMP*, §3.
@@ -182,18 +204,40 @@ impl ItemIndex {
         }
         let wanted = self.wanted(filter);
         let bound = Bound::new(self, user);
+        let n_exact = if self.is_coarse_worth(k, bound, &wanted) && self.is_coarse_sound(bound) { EXACT_BLOCKS } else { self.n_blocks() };
+        self.search(user, bound, &wanted, n_exact, &mut best);
+        Ok(best.into_sorted())
+    }
+
+    /// Offers the wanted items: those of the first blocks by their scores, of the others only what coarse scores leave.
+    pub(super) fn search(&self, user: &[f32], bound: Bound, wanted: &[u64], n_exact: usize, best: &mut Best) {
+        self.search_exactly(0..n_exact, user, bound, wanted, best);
+        if n_exact < self.n_blocks() {
+            let start = self.search_coarsely(n_exact, user, bound, wanted, best);
+            self.search_exactly(start..self.n_blocks(), user, bound, wanted, best);
+        }
+    }
+
+    /// Offers the wanted items of blocks by their scores.
+    fn search_exactly(&self, blocks: Range<usize>, user: &[f32], bound: Bound, wanted: &[u64], best: &mut Best) {
         let (users, _) = user.as_chunks::<1>();
         let mut tile = Tile::<1>::new();
-        for (block, wanted) in wanted.iter().enumerate() {
+        for (block, wanted) in wanted.iter().enumerate().take(blocks.end).skip(blocks.start) {
             if bound.is_below(self, block, best.threshold()) {
                 break;
             }
             if *wanted != 0 {
                 self.isa.score(self.block(block), self.biases(block), users, &[best.threshold()], &mut tile);
-                self.offer(block, tile.hits[0] & wanted, &tile.scores[0], &mut best);
+                self.offer(block, tile.hits[0] & wanted, &tile.scores[0], best);
             }
         }
-        Ok(best.into_sorted())
+    }
+
+    /// Whether coarse scores are faster: what they save grows with the blocks, what they cost with k. For a user of
+    /// zeros all items are ties, save for biases.
+    fn is_coarse_worth(&self, k: usize, bound: Bound, wanted: &[u64]) -> bool {
+        let n_blocks = wanted.iter().filter(|wanted| **wanted != 0).count();
+        bound.greatest(self) > 0.0 && n_blocks / BLOCKS_PER_K >= k && n_blocks * self.rank * size_of::<Lanes>() > CACHE_BYTES
     }
 
     /// Offers the hits of a block.
@@ -242,6 +286,11 @@ impl ItemIndex {
 
     pub(super) fn n_blocks(&self) -> usize {
         self.live.len()
+    }
+
+    /// The greatest length of an item in a block or after it.
+    pub(super) fn length(&self, block: usize) -> f64 {
+        self.lengths[block]
     }
 
     pub(super) fn block(&self, block: usize) -> &[Lanes] {
@@ -315,6 +364,11 @@ impl Bound {
         Self { length: length(user) * (1.0 + rounding(index.rank)) }
     }
 
+    /// The greatest product with any item of the index.
+    pub fn greatest(self, index: &ItemIndex) -> f64 {
+        self.length * index.lengths.first().copied().unwrap_or_default()
+    }
+
     /// Whether no item from the block on can reach the threshold.
     #[inline]
     pub fn is_below(self, index: &ItemIndex, block: usize, threshold: f32) -> bool {
@@ -329,7 +383,7 @@ impl Bound {
 /// fused), and as many again cover the rounding of the bound itself.
 ///
 /// Higham 2002, *Accuracy and Stability of Numerical Algorithms*, §3.1.
-fn rounding(rank: usize) -> f64 {
+pub(super) fn rounding(rank: usize) -> f64 {
     (4 * rank + 16) as f64 * f64::from(f32::EPSILON) / 2.0
 }
 

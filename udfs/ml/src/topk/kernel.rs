@@ -4,7 +4,11 @@
 //! the order of the factors. Items lie in lanes, so every path adds in this order, and a pair of user and item
 //! has the same bits whether it is scored alone, in a tile, or in any lane. AVX-512, AVX2+FMA and AArch64 have
 //! the same bits as each other; only an x86 without FMA rounds after the multiplication too.
+//!
+//! A coarse score is a sum of products of integers, 8 bits of an item with 16 of a user, which is exact on every path.
 #![allow(unsafe_code)]
+
+use super::coarse::Pairs;
 
 /// Items in a block: 4 registers of AVX-512, and the bits of a word.
 pub(crate) const LANES: usize = 64;
@@ -53,7 +57,7 @@ impl Isa {
     pub fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("fma") {
                 return Self(Kind::Avx512);
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -123,6 +127,21 @@ impl Isa {
         }
     }
 
+    /// Scores a block of coarse factors for a coarse user: `scale`·sum + bias. The sums must fit an `i32`.
+    #[inline]
+    pub fn score_coarse(self, block: &[Pairs], biases: &Lanes, user: &[[i16; 2]], scale: f32, threshold: f32, tile: &mut Tile<1>) {
+        debug_assert_eq!(block.len(), user.len());
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this `Isa` exists only where AVX-512F and AVX-512BW were detected.
+            Kind::Avx512 => unsafe { x86::score_coarse_avx512(block, biases, user, scale, threshold, tile) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this `Isa` exists only where AVX2 and FMA were detected.
+            Kind::Avx2 => unsafe { x86::score_coarse_avx2(block, biases, user, scale, threshold, tile) },
+            Kind::Portable => score_coarse_portable(block, biases, user, scale, threshold, tile),
+        }
+    }
+
     /// How many scores are greater than `score`, and how many are equal to it. NaN is neither.
     pub fn count_greater_and_equal(self, scores: &[f32], score: f32) -> (usize, usize) {
         match self.0 {
@@ -173,6 +192,25 @@ fn score_portable<const USERS: usize>(
     }
 }
 
+/// Eight lanes at a time, in the registers of any machine.
+fn score_coarse_portable(block: &[Pairs], biases: &Lanes, user: &[[i16; 2]], scale: f32, threshold: f32, tile: &mut Tile<1>) {
+    const PART: usize = 8;
+    tile.hits[0] = 0;
+    for start in (0..LANES).step_by(PART) {
+        let mut sums = [0i32; PART];
+        for (row, [left, right]) in block.iter().zip(user) {
+            for (sum, item) in sums.iter_mut().zip(&row.0[start..start + PART]) {
+                *sum += i32::from(item[0]) * i32::from(*left) + i32::from(item[1]) * i32::from(*right);
+            }
+        }
+        for (lane, sum) in (start..).zip(sums) {
+            let score = multiply_add(sum as f32, scale, biases.0[lane]);
+            tile.scores[0].0[lane] = score;
+            tile.hits[0] |= u64::from(score >= threshold) << lane;
+        }
+    }
+}
+
 #[inline(always)]
 fn count(scores: &[f32], score: f32) -> (usize, usize) {
     let (mut greater, mut equal) = (0, 0);
@@ -191,7 +229,7 @@ fn count(scores: &[f32], score: f32) -> (usize, usize) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANES, Lanes, Tile};
+    use super::{LANES, Lanes, Pairs, Tile};
     use std::arch::x86_64::*;
 
     /// The tile's scores, sixteen items at a time.
@@ -283,6 +321,66 @@ mod x86 {
             }
         }
         tile.hits = hits;
+    }
+
+    /// Both factors of a pair, for every lane.
+    fn both(pair: [i16; 2]) -> i32 {
+        i32::from(pair[0]) & 0xffff | i32::from(pair[1]) << 16
+    }
+
+    /// The coarse scores, sixteen items at a time.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub fn score_coarse_avx512(block: &[Pairs], biases: &Lanes, user: &[[i16; 2]], scale: f32, threshold: f32, tile: &mut Tile<1>) {
+        const WIDTH: usize = 16;
+        const PARTS: usize = LANES / WIDTH;
+        let mut sums = [_mm512_setzero_si512(); PARTS];
+        for (row, pair) in block.iter().zip(user) {
+            let factors = _mm512_set1_epi32(both(*pair));
+            for (part, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: 16 pairs of bytes at a multiple of 16 below 64, in a `Pairs`, which is aligned to 64 bytes.
+                let items = unsafe { _mm256_load_si256(row.0.as_ptr().add(part * WIDTH).cast()) };
+                *sums = _mm512_add_epi32(*sums, _mm512_madd_epi16(_mm512_cvtepi8_epi16(items), factors));
+            }
+        }
+        let (scale, threshold) = (_mm512_set1_ps(scale), _mm512_set1_ps(threshold));
+        let mut hits = 0;
+        for (part, sums) in sums.into_iter().enumerate() {
+            // SAFETY: 16 floats at a multiple of 16 below 64, in a `Lanes`, which is aligned to 64 bytes.
+            let biases = unsafe { _mm512_load_ps(biases.0.as_ptr().add(part * WIDTH)) };
+            let scores = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scale, biases);
+            hits |= u64::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(scores, threshold)) << (part * WIDTH);
+            // SAFETY: as above; the place is ours to write.
+            unsafe { _mm512_store_ps(tile.scores[0].0.as_mut_ptr().add(part * WIDTH), scores) };
+        }
+        tile.hits[0] = hits;
+    }
+
+    /// The coarse scores, eight items in each of eight registers.
+    #[target_feature(enable = "avx2,fma")]
+    pub fn score_coarse_avx2(block: &[Pairs], biases: &Lanes, user: &[[i16; 2]], scale: f32, threshold: f32, tile: &mut Tile<1>) {
+        const WIDTH: usize = 8;
+        const PARTS: usize = LANES / WIDTH;
+        let mut sums = [_mm256_setzero_si256(); PARTS];
+        for (row, pair) in block.iter().zip(user) {
+            let factors = _mm256_set1_epi32(both(*pair));
+            for (part, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: 8 pairs of bytes at a multiple of 8 below 64, in a `Pairs`, which is aligned to 64 bytes.
+                let items = unsafe { _mm_load_si128(row.0.as_ptr().add(part * WIDTH).cast()) };
+                *sums = _mm256_add_epi32(*sums, _mm256_madd_epi16(_mm256_cvtepi8_epi16(items), factors));
+            }
+        }
+        let (scale, threshold) = (_mm256_set1_ps(scale), _mm256_set1_ps(threshold));
+        let mut hits = 0;
+        for (part, sums) in sums.into_iter().enumerate() {
+            // SAFETY: 8 floats at a multiple of 8 below 64, in a `Lanes`, which is aligned to 64 bytes.
+            let biases = unsafe { _mm256_load_ps(biases.0.as_ptr().add(part * WIDTH)) };
+            let scores = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), scale, biases);
+            let is_hit = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(scores, threshold));
+            hits |= u64::from(is_hit as u32) << (part * WIDTH);
+            // SAFETY: as above; the place is ours to write.
+            unsafe { _mm256_store_ps(tile.scores[0].0.as_mut_ptr().add(part * WIDTH), scores) };
+        }
+        tile.hits[0] = hits;
     }
 
     /// The score of one item of a block, with the bits that the vector kernels give it.

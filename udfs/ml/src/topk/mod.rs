@@ -10,6 +10,7 @@
 mod batch; //   many users at once, on several threads
 mod best; //    the best k so far
 mod bitmap; //  a set of items
+mod coarse; //  factors of 8 bits: what need not be scored exactly
 mod index; //   items in blocks, and the search of one user
 mod kernel; //  the scores of a block: SIMD
 mod similar; // rows by cosine

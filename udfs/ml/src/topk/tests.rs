@@ -1,5 +1,7 @@
 //! Lists against a full sort of all scores, whatever the path, the filter and the order of lengths.
 
+use super::coarse::CoarseUser;
+use super::index::{Bound, length};
 use super::kernel::{Isa, TILE, Tile};
 use super::*;
 use crate::control::Control;
@@ -128,6 +130,174 @@ fn a_list_is_the_full_sort_whatever_the_lengths_biases_and_filters() {
             for k in [1, 2, 10, 64, 1000] {
                 assert_eq!(index.top(&user, k, &filter).unwrap(), all[..k.min(all.len())], "seed {seed}, k {k}");
             }
+        }
+    }
+}
+
+/// Item factors that are hard on 8 bits: `kind` below [`COARSE_KINDS`].
+fn coarse_items(kind: usize, n_items: usize, rank: usize, stream: &mut Stream) -> Factors {
+    let rows: Vec<f32> = (0..5 * rank).map(|_| stream.gaussian() as f32).collect();
+    let mut data = Vec::new();
+    for item in 0..n_items {
+        for factor in 0..rank {
+            let gaussian = stream.gaussian() as f32;
+            data.push(match kind {
+                0 => gaussian,
+                1 => rows[factor],                   // All the same.
+                2 => rows[item % 5 * rank + factor], // More of each than a list has.
+                3 => 0.0,
+                4 => 1e-38 * gaussian,
+                5 => 1e-44 * gaussian, // A few of the smallest numbers.
+                6 => 1e25 * gaussian,
+                7 if factor == item % rank => 1000.0 * gaussian, // All the rest is rounded to nearly nothing.
+                8 => 1.0 + 1e-7 * gaussian,                      // The same integers.
+                9 => gaussian / (1 + item) as f32,
+                10 if item == 70 => 1e6 * gaussian,
+                _ => gaussian,
+            });
+        }
+    }
+    Factors::from_vec(rank, data)
+}
+
+const COARSE_KINDS: usize = 11;
+
+fn coarse_biases(kind: usize, n_items: usize, stream: &mut Stream) -> Option<Vec<f32>> {
+    let bias = |item: usize| match kind {
+        1 => 3.0 * stream.gaussian() as f32,
+        2 => -1e6 - (item % 7) as f32,
+        3 if item % 50 == 3 => 1e8,
+        4 => -1e29,
+        _ => 0.0,
+    };
+    (kind > 0).then(|| (0..n_items).map(bias).collect())
+}
+
+/// A user for [`coarse_items`].
+fn coarse_user(kind: usize, rank: usize, stream: &mut Stream) -> Vec<f32> {
+    let factor = |factor: usize| match kind {
+        0 => stream.gaussian() as f32,
+        1 => 1e-30 * stream.gaussian() as f32,
+        2 => 0.0,
+        _ => f32::from(u8::from(factor == 0)) - 1e-3,
+    };
+    (0..rank).map(factor).collect()
+}
+
+#[test]
+fn a_coarse_search_is_the_full_sort_whatever_the_factors_biases_and_filters() {
+    let mut seed = 0;
+    for (kind, rank) in (0..COARSE_KINDS).flat_map(|kind| [1, 3, 64, 65].map(|rank| (kind, rank))) {
+        for n_items in [5, 333, 1000] {
+            seed += 1;
+            let mut stream = Stream::new(seed as u64, 4);
+            let items = coarse_items(kind, n_items, rank, &mut stream);
+            let biases = coarse_biases(seed % 5, n_items, &mut stream);
+            let user = coarse_user(seed % 4, rank, &mut stream);
+            let mut index = ItemIndex::new(&items, biases.as_deref()).unwrap();
+            let retired: Vec<u32> = if seed.is_multiple_of(2) { (0..n_items as u32).step_by(9).collect() } else { Vec::new() };
+            index.retire(retired.iter().copied());
+            let excluded: Vec<u32> = (0..n_items as u32).filter(|_| stream.uniform() < 0.3).collect();
+            let few = Bitmap::of_items(n_items, (0..n_items as u32).filter(|_| stream.uniform() < 0.05));
+            let none = Bitmap::empty(n_items);
+            for isa in Isa::all() {
+                index.isa = isa;
+                let bound = Bound::new(&index, &user);
+                assert!(index.is_coarse_sound(bound), "seed {seed}");
+                for (excluded, allowed) in [(&[][..], None), (&excluded, None), (&excluded, Some(&few)), (&[], Some(&none))] {
+                    let filter = Filter { excluded, allowed };
+                    let mut all = full_sort(&index, &user, &filter);
+                    all.retain(|scored| !retired.contains(&scored.item));
+                    for k in [0, 1, 10, n_items] {
+                        let expected = &all[..k.min(all.len())];
+                        let context = format!("{isa:?}, kind {kind}, rank {rank}, {n_items} items, seed {seed}, k {k}");
+                        for n_exact in [0, 1, 4, usize::MAX] {
+                            let mut best = Best::new(k);
+                            index.search(&user, bound, &index.wanted(&filter), n_exact, &mut best);
+                            assert_eq!(best.into_sorted(), expected, "{context}, {n_exact} blocks are exact");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_score_lies_within_the_slack_of_its_coarse_score() {
+    let mut tile = Tile::<1>::new();
+    for seed in 0..660usize {
+        let mut stream = Stream::new(seed as u64, 5);
+        let (kind, rank, n_items) = (seed % COARSE_KINDS, [1, 2, 3, 64, 65, 200][seed / COARSE_KINDS % 6], 130);
+        let items = coarse_items(kind, n_items, rank, &mut stream);
+        let biases = coarse_biases(seed % 5, n_items, &mut stream);
+        let mut index = ItemIndex::new(&items, biases.as_deref()).unwrap();
+        // Along with any user the one along what an item has lost: the bound of Cauchy and Schwarz is nearly met.
+        let lost = index.factors(3).into_iter().map(|factor| factor - factor.round()).collect();
+        for user in [coarse_user(seed % 4, rank, &mut stream), lost] {
+            let coarse_user = CoarseUser::new(&user);
+            for isa in Isa::all() {
+                index.isa = isa;
+                for place in 0..n_items {
+                    let (block, lane) = (place / LANES, place % LANES);
+                    let slack = index.score_coarse(block, &coarse_user, f32::NEG_INFINITY, &mut tile);
+                    let (coarse, exact) = (f64::from(tile.scores[0].0[lane]), f64::from(index.score_at(place, &user)));
+                    assert!((coarse - exact).abs() <= slack, "{isa:?}, seed {seed}, place {place}: {coarse} {exact} {slack}");
+                    assert_eq!(tile.hits[0], u64::MAX);
+                    // Exactly those that can reach a threshold are hits.
+                    index.score_coarse(block, &coarse_user, exact as f32, &mut tile);
+                    assert_eq!(tile.hits[0] >> lane & 1, 1, "{isa:?}, seed {seed}, place {place}");
+                }
+                // It is of use: few of the items are within the slack of the best.
+                if kind == 0 && rank == 64 && biases.is_none() {
+                    let slack = index.score_coarse(0, &coarse_user, f32::NEG_INFINITY, &mut tile);
+                    assert!(slack < 0.02 * length(&user) * length(&index.factors(index.item_at(0))), "{slack}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn integers_that_reverse_an_order_change_no_list() {
+    // The first factor of the first item makes the scale 1, so the second and third item become (0, 1, 1) and (0, 2, 1).
+    let items = Factors::from_vec(3, vec![127.0, 0.0, 0.0, 0.0, 1.49, 1.49, 0.0, 1.51, 1.0]);
+    let mut index = ItemIndex::new(&items, None).unwrap();
+    let (user, mut tile) = ([0.0, 1.0, 1.0], Tile::<1>::new());
+    for isa in Isa::all() {
+        index.isa = isa;
+        index.score_coarse(0, &CoarseUser::new(&user), f32::NEG_INFINITY, &mut tile);
+        let [_, first, second] = [0, 1, 2].map(|item| tile.scores[0].0[index.place(item).unwrap()]);
+        assert!(first + 0.5 < second, "{first} {second}");
+        let mut best = Best::new(1);
+        index.search(&user, Bound::new(&index, &user), &index.wanted(&Filter::default()), 0, &mut best);
+        assert_eq!(items_of(&best.into_sorted()), [1]);
+    }
+}
+
+#[test]
+fn a_large_index_is_searched_coarsely_except_where_numbers_end() {
+    let (n_items, rank) = (9000, 32);
+    let mut stream = Stream::new(6, 6);
+    for (factor, bias, user, is_sound) in [
+        (1.0, 0.0, 1.0, true),
+        (1e-20, 1e20, 1e20, true),
+        (3e38, 0.0, 3e38, false),
+        (1e20, 0.0, 1e20, false),
+        (1.0, -3e38, 1.0, false),
+        (1.0, 3e38, 1.0, false),
+        (-3e38, 3e38, 2.0, false),
+    ] {
+        let number = |scale: f32, stream: &mut Stream| scale * (2.0 * stream.uniform() as f32 - 1.0);
+        let items = Factors::from_vec(rank, (0..rank * n_items).map(|_| number(factor, &mut stream)).collect());
+        let biases: Vec<f32> = (0..n_items).map(|item| if item % 4 == 0 { bias } else { 0.0 }).collect();
+        let index = ItemIndex::new(&items, Some(&biases)).unwrap();
+        let user: Vec<f32> = (0..rank).map(|_| number(user, &mut stream)).collect();
+        assert_eq!(index.is_coarse_sound(Bound::new(&index, &user)), is_sound, "{factor} {bias}");
+        let mut all = full_sort(&index, &user, &Filter::default());
+        all.retain(|scored| !scored.score.is_nan());
+        for k in [1, 10, 70, 71, n_items] {
+            assert_eq!(index.top(&user, k, &Filter::default()).unwrap(), all[..k.min(all.len())], "{factor} {bias} {k}");
         }
     }
 }
