@@ -16,8 +16,6 @@ const PANEL_BYTES: usize = 32 * 1024;
 const PREFETCH_BYTES: usize = 12 * 1024;
 /// Rows fetched ahead at most, also of the row that is solved next.
 pub const PREFETCH_ROWS_MAX: usize = 64;
-/// Weights must not be zero, since targets are divided by them; nothing that small can be seen in an f32 sum.
-const WEIGHT_MIN: f32 = 1e-10;
 
 /// The fixed side of a half step, as seen from a row to solve.
 #[derive(Debug, Clone, Copy)]
@@ -213,7 +211,7 @@ impl Equations {
                 (None, &self.targets[..n])
             }
             (Feedback::Implicit { alpha }, _) => {
-                self.energy += weigh(alpha as f32, values, &mut self.weights, &mut self.targets);
+                self.energy += self.isa.weigh(alpha as f32, values, &mut self.weights, &mut self.targets);
                 (Some(&self.weights[..n]), &self.targets[..n])
             }
         };
@@ -234,40 +232,4 @@ impl Equations {
         self.isa.right(panel, self.rank, targets, &mut self.right);
         n
     }
-}
-
-/// Weights and targets of a chunk of implicit ratings, and the loss of predicting 0 for all of them.
-fn weigh(alpha: f32, values: &[f32], weights: &mut [f32], targets: &mut [f32]) -> f64 {
-    let n = values.len();
-    let (values, last_values) = values.as_chunks::<8>();
-    let (weights, last_weights) = weights[..n].as_chunks_mut::<8>();
-    let (targets, last_targets) = targets[..n].as_chunks_mut::<8>();
-    // Eight sums: the additions of eight ratings, and so their roots and divisions, need not wait for each other.
-    let mut energies = [0f32; 8];
-    for ((values, weights), targets) in values.iter().zip(weights).zip(targets) {
-        for place in 0..8 {
-            let (weight, target, wanted) = weigh_one(alpha, values[place]);
-            (weights[place], targets[place]) = (weight, target);
-            energies[place] += wanted;
-        }
-    }
-    let mut energy: f64 = energies.iter().map(|energy| f64::from(*energy)).sum();
-    for ((value, last_weight), last_target) in last_values.iter().zip(last_weights).zip(last_targets) {
-        let (weight, target, wanted) = weigh_one(alpha, *value);
-        (*last_weight, *last_target) = (weight, target);
-        energy += f64::from(wanted);
-    }
-    energy
-}
-
-/// The weight of a rating, its target over the weight, and the target: what the Gram matrix does not have. A += c1·y yᵀ
-/// is the outer product of √c1·y, b += (1 + c1)·y.
-#[inline(always)]
-fn weigh_one(alpha: f32, value: f32) -> (f32, f32, f32) {
-    let confidence = alpha * value.abs();
-    let root = confidence.sqrt();
-    // Not `max`, which asks for NaN too.
-    let weight = if root > WEIGHT_MIN { root } else { WEIGHT_MIN };
-    let wanted = if value > 0.0 { 1.0 + confidence } else { 0.0 };
-    (weight, wanted / weight, wanted)
 }

@@ -2,7 +2,7 @@
 
 use super::equations::{Others, PREFETCH_ROWS_MAX, RowRatings};
 use super::factors::dot_f64;
-use super::kernel::Isa;
+use super::kernel::{Isa, fetch};
 use super::row_solver::{Outcome, RowSolver};
 use super::{AlsError, AlsParams, Control, Csr, Factors, Side};
 use std::sync::{Mutex, PoisonError};
@@ -137,12 +137,17 @@ impl<'a> Work<'a> {
         let mut solver = RowSolver::new(self.params, self.isa);
         let mut unknowns = vec![0f32; self.params.n_unknowns()];
         loop {
-            let mut batch = self.take().into_iter().peekable();
-            if batch.peek().is_none() {
+            let batch = self.take();
+            if batch.is_empty() {
                 return;
             }
-            while let Some(slot) = batch.next() {
-                let next = batch.peek().map_or(&[][..], |next| self.rows.ratings.row(next.row as usize).0);
+            // Rows are anywhere in memory: what the next one needs is fetched while this one is solved.
+            let rows: Vec<u32> = batch.iter().map(|slot| slot.row).collect();
+            let ratings = |place: usize| rows.get(place).map_or((&[][..], &[][..]), |row| self.rows.ratings.row(*row as usize));
+            for (place, slot) in batch.into_iter().enumerate() {
+                let (next, next_values) = ratings(place + 1);
+                fetch(next_values);
+                fetch(ratings(place + 2).0);
                 let row = slot.row;
                 match self.solve(&mut solver, &mut unknowns, slot, &next[..next.len().min(PREFETCH_ROWS_MAX)]) {
                     Outcome::Solved { .. } => {}

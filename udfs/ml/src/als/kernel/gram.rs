@@ -36,21 +36,34 @@ pub struct Ahead<'a> {
     pub places: &'a [u32],
 }
 
-impl Ahead<'_> {
-    /// Begins to fetch the first `count` rows, which are then no longer ahead.
+/// Fetches rows, a cache line at a time.
+struct Lines<'a> {
+    rows: &'a Rows<'a>,
+    places: std::slice::Iter<'a, u32>,
+    address: *const f32,
+    n_left: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(ahead: Ahead<'a>) -> Self {
+        Self { rows: ahead.rows, places: ahead.places.iter(), address: std::ptr::null(), n_left: 0 }
+    }
+
+    /// Begins to fetch the next line; false when there is none.
     ///
     /// # Safety
     /// The machine has the instructions of `V`.
     #[inline(always)]
-    unsafe fn fetch<V: Vector>(&mut self, count: usize) {
-        let (now, later) = self.places.split_at(count.min(self.places.len()));
-        for place in now {
-            let address = self.rows.data.as_ptr().wrapping_add(*place as usize * self.rows.rank);
-            for line in 0..self.rows.rank.div_ceil(LANE) {
-                V::prefetch(address.wrapping_add(line * LANE));
-            }
+    unsafe fn fetch<V: Vector>(&mut self) -> bool {
+        if self.n_left == 0 {
+            let Some(place) = self.places.next() else { return false };
+            self.address = self.rows.data.as_ptr().wrapping_add(*place as usize * self.rows.rank);
+            self.n_left = self.rows.rank.div_ceil(LANE);
         }
-        self.places = later;
+        V::prefetch(self.address);
+        self.address = self.address.wrapping_add(LANE);
+        self.n_left -= 1;
+        true
     }
 }
 
@@ -60,18 +73,17 @@ impl Ahead<'_> {
 /// # Safety
 /// The machine has the instructions of `V`; the panel has `depth` rows and the matrices `stride` rows of whole lanes.
 #[inline(always)]
-pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: Start<'_>, mut ahead: Ahead<'_>, matrix: &mut [f32]) {
+pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: Start<'_>, ahead: Ahead<'_>, matrix: &mut [f32]) {
     let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
-    // Some at each tile, of which there are twice as many with small registers.
-    let n_tiles = (rank.div_ceil(8) * rank.div_ceil(8) / (4 * V::Register::WIDTH / 8)).max(1);
-    let count = ahead.places.len().div_ceil(n_tiles);
-    let fetch = || ahead.fetch::<V>(count);
+    // One at each row of a sum: many at once would fill the queue of what memory has to bring.
+    let mut lines = Lines::new(ahead);
+    let fetch = || _ = lines.fetch::<V>();
     match start {
         Start::Base(base) => update::<V, ADD>(panel, stride, depth, 0..rank, base.as_ptr(), matrix, fetch),
         Start::Zero => update::<V, WRITE>(panel, stride, depth, 0..rank, matrix, matrix, fetch),
         Start::Sums => update::<V, ADD>(panel, stride, depth, 0..rank, matrix, matrix, fetch),
     }
-    ahead.fetch::<V>(usize::MAX);
+    while lines.fetch::<V>() {}
     if V::Register::WIDTH < LANE {
         // The tiles left out the lower half of the blocks on the diagonal.
         for block in (0..stride).step_by(LANE) {
@@ -82,7 +94,8 @@ pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: S
 }
 
 /// Adds (subtracts) the outer products of `depth` rows to those of the base, or writes them, into the matrix rows
-/// `rows`, whole eights. The base may be the matrix. `before_tile` is for what the processor can do beside the sums.
+/// `rows`, whole eights. The base may be the matrix. `beside` is for what the processor can do beside each
+/// row of a sum.
 ///
 /// # Safety
 /// As [`gram`]; the panel and those matrix rows do not overlap.
@@ -94,48 +107,46 @@ pub unsafe fn update<V: Vector, const THEN: u8>(
     rows: Range<usize>,
     base: *const f32,
     matrix: *mut f32,
-    mut before_tile: impl FnMut(),
+    mut beside: impl FnMut(),
 ) {
     let width = V::Register::WIDTH;
     if V::REGISTERS == Registers::Some && rows.start == 0 {
-        return triangle::<V, THEN>(panel, stride, depth, rows.end.next_multiple_of(8), base, matrix, before_tile);
+        return triangle::<V, THEN>(panel, stride, depth, rows.end.next_multiple_of(8), base, matrix, beside);
     }
     let mut row = rows.start;
     while row < rows.end {
         // Whole registers, from the one with the diagonal on.
         let mut column = row / width * width;
         if V::REGISTERS == Registers::Many && stride - column == LANE && row.is_multiple_of(LANE) && row + 8 < rows.end {
-            before_tile();
             // 8 accumulators would wait for each other.
-            tile::<V::Register, 16, 1, THEN>(panel, stride, depth, row, column, base, matrix);
+            tile::<V::Register, 16, 1, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
             row += 16;
             continue;
         }
         while column < stride {
-            before_tile();
             let n_left = (stride - column) / width;
             column += width
                 * match V::REGISTERS {
                     Registers::Many if n_left == 2 || n_left == 4 => {
-                        tile::<V::Register, 8, 2, THEN>(panel, stride, depth, row, column, base, matrix);
+                        tile::<V::Register, 8, 2, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
                         2
                     }
                     Registers::Many if n_left > 1 => {
-                        tile::<V::Register, 8, 3, THEN>(panel, stride, depth, row, column, base, matrix);
+                        tile::<V::Register, 8, 3, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
                         3
                     }
                     Registers::Some if n_left.is_multiple_of(2) => {
-                        tile::<V::Register, 4, 2, THEN>(panel, stride, depth, row, column, base, matrix);
-                        tile::<V::Register, 4, 2, THEN>(panel, stride, depth, row + 4, column, base, matrix);
+                        tile::<V::Register, 4, 2, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
+                        tile::<V::Register, 4, 2, THEN>(panel, stride, depth, (row + 4, column), base, matrix, &mut beside);
                         2
                     }
                     Registers::Many | Registers::Some => {
-                        tile::<V::Register, 8, 1, THEN>(panel, stride, depth, row, column, base, matrix);
+                        tile::<V::Register, 8, 1, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
                         1
                     }
                     Registers::Few => {
                         for row in (row..row + 8).step_by(2) {
-                            tile::<V::Register, 2, 1, THEN>(panel, stride, depth, row, column, base, matrix);
+                            tile::<V::Register, 2, 1, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
                         }
                         1
                     }
@@ -155,23 +166,22 @@ unsafe fn triangle<V: Vector, const THEN: u8>(
     n_rows: usize,
     base: *const f32,
     matrix: *mut f32,
-    mut before_tile: impl FnMut(),
+    mut beside: impl FnMut(),
 ) {
     for column in (0..stride).step_by(LANE) {
         let diagonal = (column + 8).min(n_rows);
         let mut row = 0;
         while row < diagonal {
-            before_tile();
             if matches!(diagonal - row, 4 | 8) {
-                tile::<V::Register, 4, 2, THEN>(panel, stride, depth, row, column, base, matrix);
+                tile::<V::Register, 4, 2, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
                 row += 4;
             } else {
-                tile::<V::Register, 6, 2, THEN>(panel, stride, depth, row, column, base, matrix);
+                tile::<V::Register, 6, 2, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
                 row += 6;
             }
         }
         if diagonal < n_rows {
-            tile::<V::Register, 8, 1, THEN>(panel, stride, depth, diagonal, diagonal, base, matrix);
+            tile::<V::Register, 8, 1, THEN>(panel, stride, depth, (diagonal, diagonal), base, matrix, &mut beside);
         }
     }
 }
@@ -182,15 +192,16 @@ unsafe fn tile<F: Floats, const ROWS: usize, const PARTS: usize, const THEN: u8>
     panel: *const f32,
     stride: usize,
     depth: usize,
-    row: usize,
-    column: usize,
+    (row, column): (usize, usize),
     base: *const f32,
     matrix: *mut f32,
+    beside: &mut impl FnMut(),
 ) {
     let mut sums = [[F::splat(0.0); PARTS]; ROWS];
     let mut left = panel.add(row);
     let mut right = panel.add(column);
     for _ in 0..depth {
+        beside();
         let mut columns = [F::splat(0.0); PARTS];
         for (place, column) in columns.iter_mut().enumerate() {
             *column = F::load(right.add(place * F::WIDTH));

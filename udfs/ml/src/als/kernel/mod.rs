@@ -7,6 +7,7 @@
 //! gram.rs      A += panelᵀ·panel, b += panelᵀ·targets    ×   avx2.rs     two registers of 8
 //! cholesky.rs  A x = b                                       portable.rs an array; the compiler's choice
 //! support.rs   A·x; A x = b for some of the unknowns
+//! weights.rs   what implicit ratings weigh
 //! ```
 //!
 //! All matrices have rows of whole lanes (16 floats, 64 bytes aligned); what is beyond the rank is zero. Of a
@@ -26,12 +27,13 @@ mod gram;
 mod portable;
 mod support;
 mod vector;
+mod weights;
 
 #[cfg(test)]
 mod tests;
 
 pub use aligned::{Aligned, LANE};
-pub use gather::{Rows, Weighted};
+pub use gather::{Rows, Weighted, fetch};
 pub use gram::{Ahead, Start};
 
 /// The kernels of one instruction set; each method of [`Isa`] explains its own.
@@ -46,6 +48,7 @@ struct Kernels {
     outside: unsafe fn(&[f32], usize, &[f32], &[f32], &mut [f32]),
     symmetric: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
     twice: unsafe fn(&[f32], usize, usize, &[f32], &mut [f32]),
+    weigh: unsafe fn(f32, &[f32], &mut [f32], &mut [f32]) -> f64,
 }
 
 /// An instruction set that this machine has: the proof that its kernels may run.
@@ -183,6 +186,13 @@ impl Isa {
         // SAFETY: as above.
         unsafe { (self.kernels.twice)(panel, depth, stride, x, product) }
     }
+
+    /// Writes weights and targets of implicit ratings; returns the loss of predicting 0 for all of them.
+    pub fn weigh(self, alpha: f32, values: &[f32], weights: &mut [f32], targets: &mut [f32]) -> f64 {
+        assert!(weights.len() >= values.len() && targets.len() >= values.len());
+        // SAFETY: as above.
+        unsafe { (self.kernels.weigh)(alpha, values, weights, targets) }
+    }
 }
 
 /// The floats between two rows of a matrix: whole lanes.
@@ -194,7 +204,7 @@ pub fn stride_of(rank: usize) -> usize {
 macro_rules! kernels {
     ($vector:ty $(, $feature:literal)?) => {
         /// The kernels of these instructions.
-        pub static KERNELS: super::Kernels = super::Kernels { gather, gather_right, gram, right, cholesky, restrict, outside, symmetric, twice };
+        pub static KERNELS: super::Kernels = super::Kernels { gather, gather_right, gram, right, cholesky, restrict, outside, symmetric, twice, weigh };
 
         $(#[target_feature(enable = $feature)])?
         unsafe fn gather(rows: &super::Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
@@ -255,6 +265,11 @@ macro_rules! kernels {
         unsafe fn twice(panel: &[f32], depth: usize, stride: usize, x: &[f32], product: &mut [f32]) {
             // SAFETY: as above.
             unsafe { super::support::twice::<$vector>(panel, depth, stride, x, product) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn weigh(alpha: f32, values: &[f32], weights: &mut [f32], targets: &mut [f32]) -> f64 {
+            super::weights::weigh(alpha, values, weights, targets)
         }
     };
 }

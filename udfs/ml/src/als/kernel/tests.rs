@@ -203,3 +203,24 @@ fn restricted_equations_have_zeros_outside() {
         }
     }
 }
+
+#[test]
+fn implicit_ratings_weigh_the_root_of_their_confidence() {
+    for isa in Isa::available() {
+        for n in [0, 1, 7, 8, 9, 23] {
+            // Negative ones are confident dislikes, and 0 weighs nothing.
+            let values: Vec<f32> = numbers(n, 9).iter().enumerate().map(|(place, value)| if place == 3 { 0.0 } else { *value }).collect();
+            // The places behind them are not theirs.
+            let (mut weights, mut targets) = (vec![-1.0; n + 2], vec![-1.0; n + 2]);
+            let energy = isa.weigh(2.0, &values, &mut weights, &mut targets);
+            let wanted = |value: f32| if value > 0.0 { 1.0 + 2.0 * f64::from(value) } else { 0.0 };
+            for (place, value) in values.iter().enumerate() {
+                let weight = f64::from(weights[place]);
+                assert!((weight * weight - 2.0 * f64::from(value.abs())).abs() < 1e-5, "{isa:?}, {value}");
+                assert!((f64::from(targets[place]) * weight - wanted(*value)).abs() < 1e-5, "{isa:?}, {value}");
+            }
+            assert!((energy - values.iter().map(|value| wanted(*value)).sum::<f64>()).abs() < 1e-4, "{isa:?}, {n}");
+            assert_eq!((&weights[n..], &targets[n..]), (&[-1.0, -1.0][..], &[-1.0, -1.0][..]));
+        }
+    }
+}
