@@ -265,10 +265,9 @@ pub(super) struct Message<'b> {
 impl<'b> Message<'b> {
     /// `None`: it is a record.
     pub(super) fn error(&self) -> Option<RDKafkaErrorCode> {
-        match RDKafkaErrorCode::from(self.message.err) {
-            RDKafkaErrorCode::NoError => None,
-            code => Some(code),
-        }
+        // Asked of every record: the conversion to the crate's code is a table.
+        let is_record = self.message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        (!is_record).then(|| RDKafkaErrorCode::from(self.message.err))
     }
 
     /// What is wrong, when [`Self::error`] says that something is.

@@ -1,9 +1,7 @@
 //! One value out of text: numbers, decimals, dates, timestamps. Exact, or not at all.
 
-use chrono::Datelike;
-
-/// From 0000-12-31, where chrono begins to count, to 1970-01-01.
-const DAYS_BEFORE_1970: i32 = 719_163;
+/// From 0000-03-01 to 1970-01-01.
+const DAYS_BEFORE_1970: i32 = 719_468;
 
 /// Parses a whole number; blanks around it are allowed.
 pub(super) fn integer(text: &[u8]) -> Option<i64> {
@@ -167,8 +165,30 @@ fn leading_date(text: &[u8]) -> Option<(i32, &[u8])> {
     let (year, rest) = digits(text, 4)?;
     let (month, rest) = one_or_two_digits(rest.strip_prefix(b"-")?)?;
     let (day, rest) = one_or_two_digits(rest.strip_prefix(b"-")?)?;
-    let date = chrono::NaiveDate::from_ymd_opt(year, month as u32, day as u32)?;
-    Some((date.num_days_from_ce() - DAYS_BEFORE_1970, rest))
+    Some((days_since_1970(year, month, day)?, rest))
+}
+
+/// A date of the Gregorian calendar, from the year 0 on, as days since 1970-01-01: chrono's way takes four times as long, and
+/// streams have a timestamp in every row.
+///
+/// # Source
+/// Hinnant 2013, *chrono-Compatible Low-Level Date Algorithms*, `days_from_civil`: years begin in March, so that the leap day
+/// is their last.
+fn days_since_1970(year: i32, month: i32, day: i32) -> Option<i32> {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let month_days = match month {
+        2 => 28 + i32::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=month_days).contains(&day) || year < 0 {
+        return None;
+    }
+    // January and February of the year 0 belong to the year before: one cycle later nothing is negative.
+    let year = year + 400 - i32::from(month <= 2);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    Some(year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 146_097 - DAYS_BEFORE_1970)
 }
 
 fn digits(text: &[u8], count: usize) -> Option<(i32, &[u8])> {
@@ -244,6 +264,17 @@ mod tests {
             ("-99999999999999999999999999999999999999", 0, -99_999_999_999_999_999_999_999_999_999_999_999_999),
         ] {
             assert_eq!(decimal(text.as_bytes(), 38, scale), Some(expected), "{text} with scale {scale}");
+        }
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        use chrono::{Datelike, NaiveDate};
+        for year in 0..=9999 {
+            for (month, day) in (0..=13).flat_map(|month| [0, 1, 28, 29, 30, 31, 32].map(|day| (month, day))) {
+                let expected = NaiveDate::from_ymd_opt(year, month as u32, day as u32).map(|date| date.num_days_from_ce() - 719_163);
+                assert_eq!(days_since_1970(year, month, day), expected, "{year}-{month}-{day}");
+            }
         }
     }
 

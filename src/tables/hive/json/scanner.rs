@@ -46,6 +46,9 @@ pub(crate) enum Token {
 const DIGITS_MAX: usize = 18;
 
 /// A position in a text.
+///
+/// What is done for each member is inlined by force: the position and what was found stay in registers. Left to the compiler,
+/// it depends on what else is in the crate, and a row cost a quarter more.
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
@@ -73,6 +76,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over the next key and its colon, when they are written exactly as `known`.
+    #[inline(always)]
     pub(crate) fn take_key(&mut self, known: &[u8]) -> bool {
         self.blanks();
         let found = begins_with(&self.text[self.at..], known);
@@ -92,6 +96,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The value after a key: where its text lies, and what it is.
+    #[inline(always)]
     pub(crate) fn member_value(&mut self) -> Result<(Range<usize>, Token), Broken> {
         self.blanks();
         let start = self.at;
@@ -100,6 +105,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over what follows a member; `false`: the object ends there.
+    #[inline(always)]
     pub(crate) fn next_member(&mut self) -> Result<bool, Broken> {
         self.blanks();
         if self.take(b'}') {
@@ -158,7 +164,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes over one value. Inlined: what it finds stays in registers.
+    /// Passes over one value.
     #[inline(always)]
     fn token(&mut self, depth: usize) -> Result<Token, Broken> {
         if depth > DEPTH_MAX {
@@ -206,6 +212,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over what needs no look, eight bytes at a time: no quote, no backslash, no control character.
+    #[inline(always)]
     fn skip_plain(&mut self) {
         const ONES: u64 = 0x0101_0101_0101_0101;
         const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -267,6 +274,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over digits that follow `before`; the number has a meaning up to [`DIGITS_MAX`] of them.
+    #[inline(always)]
     fn digits(&mut self, before: i64) -> Result<i64, Broken> {
         let (start, mut number) = (self.at, before);
         while let Some(digit) = self.text.get(self.at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
@@ -284,18 +292,21 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     fn blanks(&mut self) {
         while matches!(self.text.get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.at += 1;
         }
     }
 
+    #[inline(always)]
     fn take(&mut self, byte: u8) -> bool {
         let found = self.text.get(self.at) == Some(&byte);
         self.at += usize::from(found);
         found
     }
 
+    #[inline(always)]
     fn expect(&mut self, byte: u8, otherwise: Broken) -> Result<(), Broken> {
         match self.text.get(self.at) {
             Some(found) if *found == byte => {
@@ -320,7 +331,9 @@ pub(crate) fn unquote<'b>(quoted: &'b [u8], scratch: &'b mut Vec<u8>) -> Option<
     scratch.extend_from_slice(text.as_bytes());
     Some(scratch)
 }
+
 /// `text.starts_with(known)` without a call of `memcmp`, which for the few bytes of a key costs more than the comparison.
+#[inline(always)]
 fn begins_with(text: &[u8], known: &[u8]) -> bool {
     let Some(text) = text.get(..known.len()) else { return false };
     match (text.last_chunk::<8>(), known.last_chunk::<8>()) {
