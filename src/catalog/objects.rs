@@ -204,18 +204,26 @@ impl View {
     }
 }
 
+/// How a version of a model is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    pub model_type: String,
+    /// Options as written.
+    #[serde(default)]
+    pub options: Vec<(String, String)>,
+    /// The training query as written; empty for an imported model.
+    pub query: String,
+}
+
 /// A model with its versions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     pub id: String,
     pub database: String,
     pub name: String,
-    pub model_type: String,
-    /// Options as written.
-    #[serde(default)]
-    pub options: Vec<(String, String)>,
-    /// The training query as written.
-    pub query: String,
+    /// Of the version that queries use.
+    #[serde(flatten)]
+    pub training: Training,
     /// The version that queries use.
     pub default_version: u64,
     pub versions: Vec<ModelVersion>,
@@ -248,6 +256,9 @@ pub struct ModelVersion {
     /// Effective parameters after defaults, for DESCRIBE MODEL.
     #[serde(default)]
     pub parameters: BTreeMap<String, String>,
+    /// Its own, for versions of one model need not be of one type; `None` in catalogs of before.
+    #[serde(default)]
+    pub training: Option<Training>,
 }
 
 /// A user with verifiers; the password itself is nowhere.

@@ -83,14 +83,13 @@ fn model(name: &str, metrics: &[(&str, f64)]) -> Model {
         train_seconds: 0.1 + 0.2,
         metrics: metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         parameters: BTreeMap::from([("rank".into(), "10".into())]),
+        training: None,
     };
     Model {
         id: "m1".into(),
         database: "public".into(),
         name: name.into(),
-        model_type: "matrix_factorization".into(),
-        options: vec![],
-        query: "SELECT 1".into(),
+        training: Training { model_type: "matrix_factorization".into(), options: vec![], query: "SELECT 1".into() },
         default_version: 1,
         versions: vec![version],
         created_ms: 5,

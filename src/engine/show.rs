@@ -144,7 +144,7 @@ async fn show_rows(call: &Call<'_>, show: &Show) -> Result<Vec<Row>> {
             .models
             .values()
             .filter(|model| matches(&model.name, like))
-            .map(|model| row([&model.database, &model.name, &model.model_type, &model.default_version.to_string()]))
+            .map(|model| row([&model.database, &model.name, &model.training.model_type, &model.default_version.to_string()]))
             .collect(),
         Show::Users => {
             let me = call.session.current_user()?;
@@ -374,15 +374,16 @@ fn details(snapshot: &crate::catalog::Snapshot, key: &ObjectKey) -> Vec<Row> {
 fn model_rows(model: &Model) -> Vec<Row> {
     let mut rows = vec![
         row(["model_name", &model.name]),
-        row(["model_type", &model.model_type]),
+        row(["model_type", &model.training.model_type]),
         row(["owner", &model.owner]),
         row(["default_version", &model.default_version.to_string()]),
-        row(["query", &model.query]),
+        row(["query", &model.training.query]),
     ];
     if let Some(version) = model.versions.iter().find(|version| version.version == model.default_version) {
         rows.push(row(["trained", &timestamp_text(version.trained_ms)]));
         rows.push(row(["train_seconds", &format!("{:.3}", version.train_seconds)]));
-        rows.extend(version.parameters.iter().map(|(name, value)| row([name, value])));
+        let parameters = version.parameters.iter().filter(|(name, _)| *name != "model_type");
+        rows.extend(parameters.map(|(name, value)| row([name, value])));
         rows.extend(version.metrics.iter().map(|(name, value)| row([name, &value.to_string()])));
     }
     rows

@@ -37,7 +37,7 @@ impl CatalogLookup {
         match self.models.load(model, model.default_version)?.model {
             TrainedModel::Recommender(recommender) => Ok(recommender),
             TrainedModel::Predictor(_) => {
-                let what = format!("model \"{name}\" is of type {}, not a recommender", model.model_type);
+                let what = format!("model \"{name}\" is of type {}, not a recommender", model.training.model_type);
                 Err(Error::new(Code::WrongObject, what).hint("Apply it with ML.PREDICT(MODEL m, TABLE t)."))
             }
         }

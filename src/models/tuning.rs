@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use weir_ml::search::{self, Algorithm, Candidates, Dimension};
 
 /// The most trials of one search.
-const TRIALS_MAX: usize = 1000;
+pub const TRIALS_MAX: usize = 1000;
 /// Trials when a range is searched and nothing is said.
 const TRIALS: usize = 10;
 
@@ -146,7 +146,11 @@ fn number(reader: &Reader<'_>, option: &Searchable, call: &str, value: &ModelOpt
     }
 }
 
-fn algorithm(reader: &Reader<'_>) -> Result<(Option<Algorithm>, Option<String>)> {
+/// The algorithm that was asked for, and what to say when it is another one.
+///
+/// # Errors
+/// `InvalidParameter` for an unknown one.
+pub fn algorithm(reader: &Reader<'_>) -> Result<(Option<Algorithm>, Option<String>)> {
     let choices = &["grid", "random", "vizier", "grid_search", "random_search", "vizier_default"];
     Ok(match reader.choice("hparam_tuning_algorithm", choices)? {
         None => (None, None),

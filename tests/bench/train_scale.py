@@ -5,7 +5,7 @@
 The ratings are made by `als_fit generate` in the shape of MovieLens-20M (138,493 users x 26,744 items; of fewer ratings the users
 and items are fewer in proportion), written as one Parquet file and read through an external table. CPU seconds are those of the
 server process, reading and writing included; memory is the peak of its resident size above what it was before the statement.
-While the largest model trains, another connection asks `SELECT 1` all the time: its latencies are printed. Exits with 1 when
+The largest model is trained once more while another connection asks `SELECT 1` all the time: its latencies are printed. Exits with 1 when
 20 million ratings need more than 40 CPU seconds or 2.5 GiB, or `SELECT 1` has a p99 above 50 ms.
 """
 
@@ -77,14 +77,13 @@ class Prober(threading.Thread):
                 time.sleep(0.005)
 
 
-def train(arguments, server, cursor, millions, location):
-    run(cursor, f"CREATE EXTERNAL TABLE ratings_{millions}m STORED AS PARQUET LOCATION '{location}'")
+def train(arguments, server, cursor, millions):
     before, resident = cpu_seconds(server.process.pid), memory(server.process.pid, "VmRSS")
     reset_peak(server.process.pid)
     start = time.monotonic()
     run(
         cursor,
-        f"CREATE MODEL m{millions} OPTIONS (model_type='als', user_col='user_id', item_col='item_id', rating_col='rating', "
+        f"CREATE OR REPLACE MODEL m{millions} OPTIONS (model_type='als', user_col='user_id', item_col='item_id', rating_col='rating', "
         f"rank={arguments.rank}, regParam=0.07, max_iterations={arguments.iterations}, data_split_method='no_split') "
         f"AS SELECT user_id, item_id, rating FROM ratings_{millions}m",
     )
@@ -108,21 +107,22 @@ def main():
         for millions in arguments.millions:
             # A server each: what an earlier training left in the allocator is nobody's baseline.
             with Server(arguments.weir, ["--set", f"storage.roots=/bench={directory}"]) as server, server.connect() as connection:
-                prober = Prober(server.uri)
-                if millions == max(arguments.millions):
-                    prober.start()
                 with connection.cursor() as cursor:
                     location = os.path.join("/bench", os.path.relpath(locations[millions], directory))
-                    cpu, wall, above = train(arguments, server, cursor, millions, location)
-                print(f"{millions:>15} {cpu:>8.2f} {cpu / millions:>16.2f} {wall:>8.2f} {above / 2**30:>10.2f}", flush=True)
-                if millions == FULL and (cpu > CPU_SECONDS_MAX or above > MEMORY_MAX):
-                    failed = True
-                if prober.is_alive():
-                    prober.stopped = True
-                    prober.join()
-                    p50, p99 = np.percentile(prober.latencies, [50, 99])
-                    failed |= p99 > P99_MAX
-                    print(f"SELECT 1 meanwhile: {len(prober.latencies)} times, p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
+                    run(cursor, f"CREATE EXTERNAL TABLE ratings_{millions}m STORED AS PARQUET LOCATION '{location}'")
+                    cpu, wall, above = train(arguments, server, cursor, millions)
+                    print(f"{millions:>15} {cpu:>8.2f} {cpu / millions:>16.2f} {wall:>8.2f} {above / 2**30:>10.2f}", flush=True)
+                    if millions == FULL and (cpu > CPU_SECONDS_MAX or above > MEMORY_MAX):
+                        failed = True
+                    if millions == max(arguments.millions):
+                        prober = Prober(server.uri)
+                        prober.start()
+                        train(arguments, server, cursor, millions)
+                        prober.stopped = True
+                        prober.join()
+                        p50, p99 = np.percentile(prober.latencies, [50, 99])
+                        failed |= p99 > P99_MAX
+                        print(f"SELECT 1 meanwhile: {len(prober.latencies)} times, p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
     sys.exit(1 if failed else 0)
 
 

@@ -1,6 +1,6 @@
 //! CREATE, ALTER, EXPORT and DROP MODEL: training runs inside the statement, the new version appears in one step.
 
-use crate::catalog::{Change, Model, ModelVersion, ObjectKey, Snapshot};
+use crate::catalog::{Change, Model, ModelVersion, ObjectKey, Snapshot, Training};
 use crate::engine::dispatch::Call;
 use crate::engine::execute::{self, Runnable};
 use crate::engine::model_runs::RunOf;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// Versions of a model that are kept, the default one among them.
 const VERSIONS_KEPT: usize = 5;
+/// So many numbers after the newest version may be taken by others.
+const NUMBERS_TAKEN_MAX: u64 = 1_000;
 
 /// Runs CREATE MODEL.
 pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
@@ -118,17 +120,29 @@ async fn save(
 ) -> Result<u64> {
     let engine = call.session.engine();
     let id = existing.map_or_else(|| uuid::Uuid::new_v4().to_string(), |model| model.id.clone());
-    let number = existing.and_then(|model| model.versions.iter().map(|version| version.version).max()).unwrap_or(0) + 1;
-    let version = ModelVersion {
-        version: number,
-        trained_ms: now_ms(),
-        train_seconds: trained.train_seconds,
-        metrics: trained.metrics.clone(),
-        parameters: trained.parameters.clone(),
-    };
+    let next = existing.and_then(|model| model.versions.iter().map(|version| version.version).max()).unwrap_or(0) + 1;
+    let (trained_ms, train_seconds) = (now_ms(), trained.train_seconds);
+    let (metrics, parameters) = (trained.metrics.clone(), trained.parameters.clone());
     let (models, id_of_artefact) = (Arc::clone(engine.models()), id.clone());
-    tokio::task::spawn_blocking(move || models.save(&trained, &id_of_artefact, number)).await.map_err(|_| errors::panicked())??;
-    match publish(call, create, key, &id, version, model_type).await {
+    let written = tokio::task::spawn_blocking(move || {
+        // A directory that is there already belongs to a statement that is about to publish it, or that was cancelled when
+        // it was: its number is not used again.
+        let mut number = next;
+        loop {
+            match models.save(&trained, &id_of_artefact, number) {
+                Err(error) if error.code == Code::Conflict && number < next + NUMBERS_TAKEN_MAX => number += 1,
+                saved => return saved.map(|()| number),
+            }
+        }
+    });
+    let number = written.await.map_err(|_| errors::panicked())??;
+    let training = Training {
+        model_type: model_type.to_owned(),
+        options: create.options.iter().map(|option| (option.key.clone(), option_text(&option.value))).collect(),
+        query: create.query.as_ref().map(|query| query.text.clone()).unwrap_or_default(),
+    };
+    let version = ModelVersion { version: number, trained_ms, train_seconds, metrics, parameters, training: Some(training) };
+    match publish(call, create, key, &id, version).await {
         Ok(dropped) => {
             for version in dropped {
                 engine.models().remove_version(&id, version)?;
@@ -143,16 +157,8 @@ async fn save(
 }
 
 /// Puts the new version into the catalog in one change; returns the versions that it pushes out.
-async fn publish(
-    call: &Call<'_>,
-    create: &CreateModel,
-    key: &ObjectKey,
-    id: &str,
-    version: ModelVersion,
-    model_type: &str,
-) -> Result<Vec<u64>> {
-    let query = create.query.as_ref().map(|query| query.text.clone()).unwrap_or_default();
-    let options: Vec<(String, String)> = create.options.iter().map(|option| (option.key.clone(), option_text(&option.value))).collect();
+async fn publish(call: &Call<'_>, create: &CreateModel, key: &ObjectKey, id: &str, version: ModelVersion) -> Result<Vec<u64>> {
+    let training = version.training.clone().ok_or_else(|| Error::internal("a new version without its training"))?;
     call.session
         .engine()
         .catalog()
@@ -174,9 +180,7 @@ async fn publish(
                 id: id.to_owned(),
                 database: key.database.clone(),
                 name: create.name.0.last().cloned().unwrap_or_default(),
-                model_type: model_type.to_owned(),
-                options: options.clone(),
-                query: query.clone(),
+                training: training.clone(),
                 default_version: version.version,
                 versions,
                 created_ms: snapshot.models.get(key).map_or_else(now_ms, |model| model.created_ms),
@@ -227,7 +231,11 @@ async fn set_default_version(call: &Call<'_>, name: &ObjectName, version: u64) -
         .update(|snapshot| {
             let model = snapshot.models.get(&key).ok_or_else(|| undefined(snapshot, &key))?;
             check_version(&key, model, version)?;
-            Ok((vec![Change::PutModel(Model { default_version: version, ..Model::clone(model) })], ()))
+            let mut model = Model { default_version: version, ..Model::clone(model) };
+            if let Some(training) = model.default().and_then(|version| version.training.clone()) {
+                model.training = training;
+            }
+            Ok((vec![Change::PutModel(model)], ()))
         })
         .await
 }

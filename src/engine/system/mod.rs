@@ -134,10 +134,10 @@ fn model_rows(planning: &Planning, _user: &User) -> Result<RecordBatch> {
     batch(vec![
         ("database_name", texts(models.iter().map(|model| Some(model.database.clone())))),
         ("model_name", texts(models.iter().map(|model| Some(model.name.clone())))),
-        ("model_type", texts(models.iter().map(|model| Some(model.model_type.clone())))),
+        ("model_type", texts(models.iter().map(|model| Some(model.training.model_type.clone())))),
         ("default_version", Arc::new(models.iter().map(|model| Some(model.default_version as i64)).collect::<Int64Array>()) as ArrayRef),
         ("owner", texts(models.iter().map(|model| Some(model.owner.clone())))),
-        ("query", texts(models.iter().map(|model| Some(model.query.clone())))),
+        ("query", texts(models.iter().map(|model| Some(model.training.query.clone())))),
     ])
 }
 

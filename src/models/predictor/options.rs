@@ -49,7 +49,7 @@ pub(super) enum DataSplit {
     Sequential {
         eval_fraction: f64,
     },
-    /// The rows where `data_split_col` is TRUE.
+    /// The rows where `data_split_col` is not FALSE.
     Custom,
     NoSplit,
 }
@@ -63,6 +63,11 @@ pub(super) enum ClassWeights {
     Given(Vec<(String, f64)>),
 }
 
+/// Whether one of the options is in Spark's spelling.
+fn is_spark(options: &[(String, ModelOption)]) -> bool {
+    options.iter().any(|(key, _)| known::is_spark(key))
+}
+
 impl PredictorOptions {
     /// Reads the options of `CREATE MODEL <model>`; `model_type` is one of [`super::MODEL_TYPES`].
     ///
@@ -72,7 +77,11 @@ impl PredictorOptions {
         let table = known::of_type(model_type);
         match Search::parse(model, options, table)? {
             None => Self::parse_plain(model, model_type, options),
-            Some(search) => {
+            Some(mut search) => {
+                let unsearched = Reader::new(model, &search.without_searched(options), table)
+                    .and_then(|reader| LearnerOptions::read(&reader, model_type, is_spark(options)));
+                // What cannot be read is told below, with all options.
+                search.set_defaults(&unsearched.map(|learner| learner.parameters()).unwrap_or_default());
                 // Every candidate is read once, so that a mistake shows before anything is trained.
                 let mut first = None;
                 for trial in search.probes(model, options)? {
@@ -100,7 +109,6 @@ impl PredictorOptions {
     /// Those of [`PredictorOptions::parse`].
     pub(super) fn parse_plain(model: &str, model_type: &str, options: &[(String, ModelOption)]) -> Result<Self> {
         let values = Values(Reader::new(model, options, known::of_type(model_type))?);
-        let is_spark = options.iter().any(|(key, _)| known::is_spark(key));
         let split_col = values.0.column("data_split_col")?;
         Ok(Self {
             model_type: model_type.to_owned(),
@@ -111,7 +119,7 @@ impl PredictorOptions {
             refit: values.0.flag("refit")?.unwrap_or(true),
             seed: values.0.integer("seed", i64::MIN..=i64::MAX)?.map_or(42, i64::cast_unsigned),
             class_weights: values.class_weights()?,
-            learner: LearnerOptions::read(&values.0, model_type, is_spark)?,
+            learner: LearnerOptions::read(&values.0, model_type, is_spark(options))?,
             search: None,
             given: options.to_vec(),
         })
@@ -223,12 +231,12 @@ impl Values<'_> {
         })
     }
 
-    /// `class_weights` is a list of pairs, as BigQuery's array of structs comes: `[('Yes', 3), ('No', 1)]`, of texts such as
+    /// `class_weights` is a list of pairs, as BigQuery's array of structs comes: `[STRUCT('Yes', 3), STRUCT('No', 1)]`, of texts such as
     /// `'Yes: 3'`, or the word `balanced`.
     fn class_weights(&self) -> Result<ClassWeights> {
         const NAME: &str = "class_weights";
         let auto = self.0.flag("auto_class_weights")?;
-        let wrong = || self.0.wrong(NAME, "not a list of labels and weights", "such as [('Yes', 3), ('No', 1)], or 'balanced'");
+        let wrong = || self.0.wrong(NAME, "not a list of labels and weights", "such as [STRUCT('Yes', 3), STRUCT('No', 1)], or 'balanced'");
         let given = match self.0.given(NAME) {
             None => None,
             Some((_, ModelOption::Text(text))) if text.trim().eq_ignore_ascii_case("balanced") => Some(ClassWeights::Balanced),

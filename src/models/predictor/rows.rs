@@ -92,6 +92,13 @@ impl TrainingSet {
         };
         Ok(Some(rows).filter(|rows| !rows.eval.is_empty()))
     }
+
+    /// Splits some of the rows by time; `None` when the rows have none.
+    pub fn split_by_time(&self, places: &[u32], eval_fraction: f64) -> Option<Result<RowSplit, LearnError>> {
+        let SplitValues::Times(times) = &self.split else { return None };
+        let times: Vec<OwnedRow> = places.iter().map(|place| times[*place as usize].clone()).collect();
+        Some(split::sequential_rows(&times, eval_fraction))
+    }
 }
 
 /// BigQuery's AUTO_SPLIT: below so many rows all are trained on,
@@ -137,10 +144,7 @@ impl Places {
             let error = Error::new(Code::InvalidParameter, format!("two options of {what} name the same column"));
             return Err(error.detail("The label, the weights and the split are columns of their own."));
         }
-        let not_a_feature = |place: &usize| {
-            let is_split = Some(*place) == split && options.split == DataSplit::Custom;
-            Some(*place) == label || Some(*place) == weight || is_split
-        };
+        let not_a_feature = |place: &usize| [label, weight, split].contains(&Some(*place));
         let features: Vec<usize> = (0..schema.fields().len()).filter(|place| !not_a_feature(place)).collect();
         if features.is_empty() {
             let error = Error::new(Code::InvalidStatement, format!("the training query of {what} has no column to learn from"));
@@ -273,7 +277,8 @@ impl RowCollector {
     fn add_split(&mut self, array: &ArrayRef) -> Result<()> {
         match &mut self.split {
             SplitValues::None => {}
-            SplitValues::Marks(marks) => marks.extend(array.as_boolean().iter().map(|mark| mark == Some(true))),
+            // As in BigQuery: a row without a mark is held out.
+            SplitValues::Marks(marks) => marks.extend(array.as_boolean().iter().map(|mark| mark != Some(false))),
             SplitValues::Times(times) => {
                 let converter = self.split_converter.as_ref().ok_or_else(|| Error::internal("a split has no order"))?;
                 let rows = converter.convert_columns(std::slice::from_ref(array));

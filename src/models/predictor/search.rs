@@ -4,10 +4,11 @@
 use super::known;
 use crate::error::{Code, Error, Result};
 use crate::models::option::{Known, ModelOption, Reader, fold};
+use crate::models::tuning::{self, TRIALS_MAX};
 use std::collections::BTreeMap;
 use weir_ml::search::{Algorithm, Candidates, Dimension, trials};
 
-/// Trials, unless told otherwise: so many for each searched option.
+/// Trials, unless told otherwise: so many for each searched option. Lists are tried whole.
 const TRIALS_PER_OPTION: usize = 10;
 
 /// What to search for.
@@ -27,6 +28,8 @@ struct SearchDimension {
     /// As written.
     key: String,
     space: Space,
+    /// The learner's own value, as a point of the space.
+    default: Option<f64>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,10 +80,10 @@ impl Search {
                 ("hparamrange", _) => return Err(wrong("HPARAM_RANGE(min, max)")),
                 _ => continue,
             };
-            dimensions.push(SearchDimension { name: known.name, key: key.to_owned(), space });
+            dimensions.push(SearchDimension { name: known.name, key: key.to_owned(), space, default: None });
         }
-        let num_trials = reader.integer("num_trials", 1..=1_000)?;
-        let algorithm = reader.choice("hparam_tuning_algorithm", &["vizier_default", "random_search", "grid_search"])?;
+        let num_trials = reader.integer("num_trials", 1..=TRIALS_MAX as i64)?;
+        let (algorithm, _) = tuning::algorithm(&reader)?;
         let objective = objective(&reader)?;
         if dimensions.is_empty() {
             let given =
@@ -94,9 +97,33 @@ impl Search {
                 _ => Ok(None),
             };
         }
-        let num_trials = num_trials.map_or(TRIALS_PER_OPTION * dimensions.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let algorithm = if algorithm == Some("grid_search") { Algorithm::Grid } else { Algorithm::Random };
+        let n_listed = dimensions.iter().try_fold(1usize, |n, dimension| match &dimension.space {
+            Space::Candidates(values) => n.checked_mul(values.len()),
+            Space::Range { .. } => None,
+        });
+        let algorithm = algorithm.unwrap_or(if n_listed.is_some() { Algorithm::Grid } else { Algorithm::Random });
+        let num_trials = match num_trials {
+            Some(n) => usize::try_from(n).unwrap_or(TRIALS_MAX),
+            None => n_listed.unwrap_or(TRIALS_PER_OPTION * dimensions.len()).min(TRIALS_MAX),
+        };
         Ok(Some(Self { dimensions, num_trials, algorithm, objective }))
+    }
+
+    /// The options without those that are searched: what their defaults are read from.
+    pub fn without_searched(&self, options: &[(String, ModelOption)]) -> Vec<(String, ModelOption)> {
+        let is_searched = |key: &String| self.dimensions.iter().any(|dimension| dimension.key == *key);
+        options.iter().filter(|(key, _)| !is_searched(key)).cloned().collect()
+    }
+
+    /// Tells the values that options have when they are not given: when all of them are candidates, they are tried first.
+    pub fn set_defaults(&mut self, parameters: &BTreeMap<String, String>) {
+        for dimension in &mut self.dimensions {
+            let Some(default) = parameters.get(dimension.name) else { continue };
+            dimension.default = match &dimension.space {
+                Space::Candidates(values) => values.iter().position(|value| is_value(value, default)).map(|place| place as f64),
+                Space::Range { .. } => default.parse().ok(),
+            };
+        }
     }
 
     /// Options with which every candidate and every end of a range occurs once: what must be readable.
@@ -120,7 +147,7 @@ impl Search {
 
     fn points(&self, model: &str, seed: u64) -> Result<Vec<Vec<f64>>> {
         let dimensions: Vec<Dimension> =
-            self.dimensions.iter().map(|dimension| Dimension { candidates: dimension.space(), default: None }).collect();
+            self.dimensions.iter().map(|dimension| Dimension { candidates: dimension.space(), default: dimension.default }).collect();
         trials(&dimensions, self.algorithm, self.num_trials, seed)
             .map_err(|error| Error::new(Code::InvalidParameter, format!("the search of model \"{model}\" cannot be done: {error}")))
     }
@@ -184,6 +211,12 @@ fn number(option: &ModelOption) -> Option<f64> {
         ModelOption::Number(text) | ModelOption::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
         _ => None,
     }
+}
+
+/// Whether an option, as written, is a value as it is shown.
+fn is_value(option: &ModelOption, value: &str) -> bool {
+    let numbers = number(option).zip(value.parse::<f64>().ok());
+    numbers.map_or_else(|| shown(option).eq_ignore_ascii_case(value), |(option, value)| option == value)
 }
 
 fn shown(option: &ModelOption) -> String {

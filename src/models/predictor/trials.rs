@@ -1,8 +1,8 @@
 //! A search over options: every trial is fitted to a part of the training rows and scored on the rest. The rows
 //! held out of the whole run are seen by no trial.
 
-use super::options::{PredictorOptions, TaskKind};
-use super::rows::TrainingSet;
+use super::options::{DataSplit, PredictorOptions, TaskKind};
+use super::rows::{Target, TrainingSet};
 use super::search::Search;
 use super::trained::TrainedPredictor;
 use super::training::{ClassFactors, Run};
@@ -39,9 +39,15 @@ pub(super) fn run(
 ) -> Result<(Vec<Trial>, PredictorOptions)> {
     let objective = objective(run, search)?;
     let labels = rows.part.take(places);
-    let split = match &labels.target {
-        super::rows::Target::Classes(codes, _) => split::stratified(codes, EVAL_FRACTION, run.options.seed ^ PURPOSE),
-        _ => split::rows(places.len(), EVAL_FRACTION, run.options.seed ^ PURPOSE),
+    let by_time = match run.options.split {
+        DataSplit::Sequential { eval_fraction } => rows.split_by_time(places, eval_fraction),
+        _ => None,
+    };
+    let split = match (by_time, &labels.target) {
+        // Trials must not see the future either.
+        (Some(split), _) => split,
+        (None, Target::Classes(codes, _)) => split::stratified(codes, EVAL_FRACTION, run.options.seed ^ PURPOSE),
+        (None, _) => split::rows(places.len(), EVAL_FRACTION, run.options.seed ^ PURPOSE),
     };
     let split = split.map_err(|error| run.explain(&error, rows, places))?;
     if split.eval.is_empty() {

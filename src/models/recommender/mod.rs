@@ -170,14 +170,16 @@ impl RecommenderModel {
                 let excluded = if exclude_seen { self.seen_by(user) } else { &[] };
                 Some(self.ranker().top(user, k, &Filter { excluded, allowed }))
             }
-            Key::Unknown => Some(self.best_of_unknown(k, allowed)),
+            Key::Unknown => Some(self.best_of_unknown(k, &[], allowed)),
         }
     }
 
-    /// What a user without a history gets.
-    fn best_of_unknown(&self, k: usize, allowed: Option<&Bitmap>) -> List {
+    /// What a user without a history gets; `excluded` ascending.
+    fn best_of_unknown(&self, k: usize, excluded: &[u32], allowed: Option<&Bitmap>) -> List {
         match self.cold_start {
-            ColdStart::Popular | ColdStart::FoldIn => self.popular(k, &[], allowed),
+            // Of an imported model no ratings are known: nothing is popular.
+            _ if self.seen.n_ratings() == 0 => List::default(),
+            ColdStart::Popular | ColdStart::FoldIn => self.popular(k, excluded, allowed),
             ColdStart::Drop | ColdStart::Nan => List::default(),
         }
     }
@@ -189,14 +191,14 @@ impl RecommenderModel {
         List { scored: select(scored, k, excluded), shift: 0.0 }
     }
 
-    /// The best items of a user with these ratings, which may repeat items; what is popular when there are none.
+    /// The best items of a user with these ratings, which may repeat items; without any, what an unknown user gets.
     fn best_of_history(&self, history: &History, k: usize, exclude_seen: bool, allowed: Option<&Bitmap>) -> List {
         let mut excluded: Vec<u32> = if exclude_seen { history.items.clone() } else { Vec::new() };
         excluded.sort_unstable();
         let ranker = self.ranker();
         match ranker.fold_in(&history.items, &history.ratings) {
             Some(user) => ranker.top_of(&user, k, &Filter { excluded: &excluded, allowed }),
-            None => self.popular(k, &excluded, allowed),
+            None => self.best_of_unknown(k, &excluded, allowed),
         }
     }
 

@@ -213,7 +213,9 @@ impl Values<'_> {
                 .detail("regParam is multiplied by the number of ratings of a user or item, l2_reg is not.")
                 .hint("Keep one of them."));
         }
-        Ok(if self.reader.given("l2_reg").is_some() {
+        // BigQuery's spelling of another option brings its penalty too.
+        let is_bigquery = std::ptr::eq(self.defaults, &BIGQUERY) && self.reader.given("regParam").is_none();
+        Ok(if self.reader.given("l2_reg").is_some() || is_bigquery {
             Regularisation::L2(self.number("l2_reg")?.unwrap_or(L2_REG))
         } else {
             Regularisation::RegParam(self.number("regParam")?.unwrap_or(REG_PARAM))
@@ -266,7 +268,7 @@ impl Values<'_> {
         if column.is_some() && !matches!(method, Some("seq" | "custom")) {
             return Err(needs("data_split_col", "data_split_method 'seq' or 'custom'"));
         }
-        if fraction.is_some() && (matches!(method, Some("no_split" | "custom")) || n_folds.is_some()) {
+        if fraction.is_some() && (matches!(method, Some("no_split" | "custom" | "auto_split")) || n_folds.is_some()) {
             return Err(needs("data_split_eval_fraction", "a data split at random or by time"));
         }
         if n_folds.is_some() && !matches!(method, None | Some("random")) {
@@ -288,7 +290,7 @@ impl Values<'_> {
             (_, Some(n_folds)) => DataSplit::Folds { n_folds: n_folds as usize },
             (Some("random_per_user"), _) => DataSplit::RandomPerUser { eval_fraction },
             (Some("no_split"), _) => DataSplit::NoSplit,
-            (Some("auto_split"), _) if fraction.is_none() => DataSplit::Auto,
+            (Some("auto_split"), _) => DataSplit::Auto,
             (Some("seq"), _) => DataSplit::Sequential { column: column("a column of times or numbers")?, eval_fraction },
             (Some("custom"), _) => DataSplit::Custom { column: column("a boolean column")? },
             _ => DataSplit::Random { eval_fraction },

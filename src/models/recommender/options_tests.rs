@@ -165,12 +165,16 @@ fn bigquerys_own_options_bring_its_defaults() {
     let fit = |options: &[(&str, ModelOption)]| parse(options).unwrap().fit;
     let spark = fit(&[("implicitPrefs", ModelOption::Bool(true))]);
     assert_eq!((spark.alpha, spark.max_iterations, spark.min_rel_progress), (1.0, 10, None));
-    for options in [[("l2_reg", number("2"))], [("wals_alpha", number("40"))]] {
+    for (options, l2_reg) in [([("l2_reg", number("2"))], 2.0), ([("wals_alpha", number("40"))], 1.0)] {
         let bigquery = fit(&options);
+        assert_eq!(bigquery.regularisation, Regularisation::L2(l2_reg), "{options:?}");
         assert_eq!((bigquery.alpha, bigquery.max_iterations, bigquery.min_rel_progress), (40.0, 20, Some(0.01)), "{options:?}");
     }
     assert_eq!(fit(&[("l2_reg", number("2")), ("early_stop", ModelOption::Bool(false))]).min_rel_progress, None);
-    assert_eq!(fit(&[("alpha", number("3"))]).alpha, 3.0);
+    let spark = fit(&[("alpha", number("3"))]);
+    assert_eq!((spark.alpha, spark.regularisation), (3.0, Regularisation::RegParam(0.1)));
+    let both = fit(&[("wals_alpha", number("40")), ("regParam", number("0.2"))]);
+    assert_eq!(both.regularisation, Regularisation::RegParam(0.2));
 }
 
 #[test]

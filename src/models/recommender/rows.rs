@@ -2,11 +2,12 @@
 
 use super::factor_model::List;
 use super::ids::Key;
-use super::{ColdStart, History, RecommenderModel};
+use super::{History, RecommenderModel};
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array, new_empty_array};
 use datafusion::arrow::compute::{cast, concat, take};
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -93,8 +94,8 @@ impl RecommenderModel {
     }
 
     /// Recommends for users with ratings of their own: `rows` has the user, the item and (unless the model was trained
-    /// without) the rating column, in this order. Ratings of users whom the model knows are added to those it has.
-    /// Factors are solved from the ratings (fold-in); who has rated no item that the model knows gets what is popular.
+    /// without) the rating column, in this order. For users whom the model knows these ratings are added to those it
+    /// has, or take their place. Factors are solved from the ratings (fold-in); who has rated no item that the model knows gets what is popular.
     /// Users come in the order of their first rows.
     ///
     /// # Errors
@@ -138,8 +139,11 @@ impl RecommenderModel {
         for (key, history) in &mut histories {
             if let Key::Known(user) = key {
                 let (items, ratings) = self.seen.row(*user as usize);
-                history.items.extend_from_slice(items);
-                history.ratings.extend_from_slice(ratings);
+                // A rating that is given takes the place of the one that the model was trained on.
+                let given: HashSet<u32> = history.items.iter().copied().collect();
+                for (item, rating) in items.iter().zip(ratings).filter(|(item, _)| !given.contains(item)) {
+                    history.push(*item, *rating);
+                }
             }
         }
         let first_rows = take(&arrays[0], &UInt32Array::from(users.first_rows), None).map_err(unreadable)?;
@@ -183,7 +187,9 @@ impl RecommendedRows {
             Users::All => (start as u32..end as u32).map(Some).collect(),
             Users::Given(_, keys) => keys[start..end].iter().map(known).collect(),
             Users::Folded(_, histories) => {
-                return Ok(histories[start..end].iter().map(|(key, history)| self.folded(*key, history)).collect());
+                let (request, allowed) = (&self.request, self.allowed.as_ref());
+                let best = |history: &History| self.model.best_of_history(history, request.k, request.exclude_seen, allowed);
+                return Ok(histories[start..end].iter().map(|(_, history)| best(history)).collect());
             }
         };
         let rows: Vec<u32> = known.iter().flatten().copied().collect();
@@ -203,7 +209,7 @@ impl RecommendedRows {
         let mut of_known = of_known.iter();
         let of_unknown = match &self.users {
             Users::Given(_, keys) if keys[start..end].contains(&Key::Unknown) => {
-                self.model.best_of_unknown(self.request.k, self.allowed.as_ref())
+                self.model.best_of_unknown(self.request.k, &[], self.allowed.as_ref())
             }
             _ => List::default(),
         };
@@ -213,15 +219,6 @@ impl RecommendedRows {
             (None, _) => List::default(),
         };
         Ok(known.iter().enumerate().map(list).collect())
-    }
-
-    fn folded(&self, user: Key, history: &History) -> List {
-        let (model, request, allowed) = (&self.model, &self.request, self.allowed.as_ref());
-        match (user, model.cold_start) {
-            // The strategy is for users of whom nothing is known.
-            (Key::Unknown, ColdStart::Drop | ColdStart::Nan) if history.items.is_empty() => List::default(),
-            _ => model.best_of_history(history, request.k, request.exclude_seen, allowed),
-        }
     }
 
     fn block(&self, start: usize, end: usize) -> Result<RecordBatch> {

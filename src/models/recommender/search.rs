@@ -4,6 +4,7 @@ use super::evaluation;
 use super::fit::RunError;
 use super::objective::Objective;
 use super::options::FitOptions;
+use super::split::SearchSplits;
 use super::training::Run;
 use crate::models::evaluation::{Evaluation, Measure};
 use crate::models::report::Trial;
@@ -11,14 +12,13 @@ use crate::models::tuning::Search;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use weir_ml::als::AlsError;
-use weir_ml::split::Split;
 
 impl Run {
     /// Tries all points; returns the options of the best one (the first of equals), and every trial.
     ///
     /// # Errors
     /// A cancellation; the error of the first trial when all of them failed. One that fails alone is a trial with an error.
-    pub(super) fn search(&self, search: &Search, splits: &[Split]) -> Result<(FitOptions, Vec<Trial>), RunError> {
+    pub(super) fn search(&self, search: &Search, splits: &SearchSplits<'_>) -> Result<(FitOptions, Vec<Trial>), RunError> {
         let points = search.trials(self.options.fit.seed)?;
         let (mut trials, mut best): (Vec<Trial>, Option<(usize, f64)>) = (Vec::new(), None);
         let mut first_error = None;
@@ -56,13 +56,20 @@ impl Run {
     }
 
     /// Fits and scores one point; with folds, the mean of them.
-    fn trial(&self, options: &FitOptions, splits: &[Split], phase: &str, best: Option<(&str, f64)>) -> Result<Evaluation, RunError> {
+    fn trial(
+        &self,
+        options: &FitOptions,
+        splits: &SearchSplits<'_>,
+        phase: &str,
+        best: Option<(&str, f64)>,
+    ) -> Result<Evaluation, RunError> {
         let needs_lists = self.options.objective.is_ranking();
-        let mut evaluations = Vec::with_capacity(splits.len());
-        for split in splits {
+        let mut evaluations = Vec::new();
+        splits.each(|split| {
             let fitted = self.fit(phase, &split.train, options, needs_lists && self.options.has_companion(), None, best)?;
             evaluations.push(self.evaluate(&fitted, split, needs_lists)?);
-        }
+            Ok(())
+        })?;
         Ok(evaluation::mean(&evaluations))
     }
 

@@ -148,6 +148,16 @@ async fn rows_with_ratings_fold_new_users_in() {
     let more = rows(vec![Some(3)], vec![30], vec![5.0]);
     let with_more = rows_of(&model, model.fold_in_rows(&[more], request(10), &cancel).unwrap());
     assert_eq!(with_more.len(), 3);
+    // .. but for one that is given again: with the ratings that he has the list is his own, with another one it is not.
+    let (items, ratings): (Vec<i64>, Vec<f64>) = tastes().into_iter().filter(|row| row.0 == 3).map(|row| (row.1, row.2)).unzip();
+    let listed = |items: Vec<i64>, ratings: Vec<f64>| -> Vec<i64> {
+        let given = rows(vec![Some(3); items.len()], items, ratings);
+        rows_of(&model, model.fold_in_rows(&[given], request(2), &cancel).unwrap()).iter().map(|row| row.1).collect()
+    };
+    let own = items_of(&model, 3, 2, true);
+    assert_eq!(listed(items.clone(), ratings.clone()), own);
+    let opposite = listed(items, ratings.iter().map(|rating| 6.0 - rating).collect());
+    assert!(opposite.iter().all(|item| !own.contains(item)), "{opposite:?}, {own:?}");
     let bad = rows(vec![Some(1)], vec![10], vec![f64::INFINITY]);
     let error = model.fold_in_rows(&[bad], request(5), &cancel).err().unwrap();
     assert!(error.to_string().contains("column \"rating\" is NULL or no finite number in row 1"), "{error}");
@@ -337,6 +347,13 @@ async fn folds_hold_every_row_out_once() {
     assert_eq!((trained.metrics["rows_eval"], trained.metrics["rows_train"]), (480.0, 480.0));
     assert!(trained.metrics["rmse"] < 0.5, "{:?}", trained.metrics);
     assert_eq!(trained.parameters["k_folds"], "4");
+    // With a search the folds are those of the trials; the model is scored on a fifth that no trial saw.
+    let candidates = ModelOption::Call("HPARAM_CANDIDATES".into(), ["1", "4"].map(|rank| ModelOption::Number(rank.into())).into());
+    let searched =
+        train_on(spec_of(&[("rank", candidates), ("numFolds", ModelOption::Number("4".into()))]), vec![tastes_batch()]).await.unwrap();
+    let rows_train = searched.metrics["rows_train"];
+    assert!(rows_train < 400.0 && rows_train + searched.metrics["rows_eval"] == 480.0, "{:?}", searched.metrics);
+    assert!(searched.report.trials.iter().all(|trial| trial.metrics["rows_eval"] == rows_train), "{:?}", searched.report.trials);
 }
 
 #[tokio::test]
@@ -358,4 +375,13 @@ async fn training_stops_when_it_does_not_pay_and_starts_where_it_was() {
     };
     let (cold, warm) = (loss(None).await, loss(Some(whole.model.clone())).await);
     assert!(warm < 0.9 * cold, "cold {cold}, warm {warm}");
+    // The version before knows the rows that are held out now, and its score of them must not show.
+    for refit in ["true", "false"] {
+        let options = [("rank", "4"), ("maxIter", "1"), ("warm_start", "true"), ("refit", refit)];
+        let train =
+            async |previous: Option<TrainedModel>| train_on(TrainSpec { previous, ..spec(&options) }, vec![tastes_batch()]).await.unwrap();
+        let (cold, warm) = (train(None).await, train(Some(whole.model.clone())).await);
+        assert_eq!(warm.metrics["rmse"], cold.metrics["rmse"], "refit {refit}");
+        assert_ne!(recommender(&warm.model).factors(), recommender(&cold.model).factors(), "refit {refit}");
+    }
 }

@@ -40,17 +40,37 @@ pub(super) fn hold_out(method: &DataSplit, ratings: &Csr, marks: Marks, seed: u6
     })
 }
 
-/// Splits of the ratings that a search is trained on: by time or of each user if the first split was, else at random; or
-/// folds.
-pub(super) fn for_search(method: &DataSplit, parts: &Parts, seed: u64) -> Result<Vec<Split>, RunError> {
-    let train = &parts.split.train;
-    Ok(match (method, &parts.times) {
-        (DataSplit::Folds { n_folds }, _) => split::k_folds(train, *n_folds, seed ^ INNER)?.collect(),
-        (DataSplit::Sequential { eval_fraction, .. }, Some(times)) => vec![by_time(train, times, *eval_fraction)?.split],
-        (DataSplit::Random { eval_fraction }, _) => vec![split::random(train, *eval_fraction, seed ^ INNER)?],
-        (DataSplit::RandomPerUser { eval_fraction }, _) => vec![split::random_per_user(train, *eval_fraction, seed ^ INNER)?],
-        _ => vec![split::random(train, EVAL_FRACTION, seed ^ INNER)?],
-    })
+/// How the ratings that a search is trained on are split again.
+pub(super) enum SearchSplits<'a> {
+    Once(Split),
+    /// Made anew for each trial: all of them at once would take many times the memory of the ratings.
+    Folds {
+        ratings: &'a Csr,
+        n_folds: usize,
+        seed: u64,
+    },
+}
+
+impl<'a> SearchSplits<'a> {
+    /// By time or of each user if the first split was, else at random; or folds.
+    pub fn new(method: &DataSplit, parts: &'a Parts, seed: u64) -> Result<Self, RunError> {
+        let (train, seed) = (&parts.split.train, seed ^ INNER);
+        Ok(Self::Once(match (method, &parts.times) {
+            (DataSplit::Folds { n_folds }, _) => return Ok(Self::Folds { ratings: train, n_folds: *n_folds, seed }),
+            (DataSplit::Sequential { eval_fraction, .. }, Some(times)) => by_time(train, times, *eval_fraction)?.split,
+            (DataSplit::Random { eval_fraction }, _) => split::random(train, *eval_fraction, seed)?,
+            (DataSplit::RandomPerUser { eval_fraction }, _) => split::random_per_user(train, *eval_fraction, seed)?,
+            _ => split::random(train, EVAL_FRACTION, seed)?,
+        }))
+    }
+
+    /// Hands each split to `visit`.
+    pub fn each(&self, mut visit: impl FnMut(&Split) -> Result<(), RunError>) -> Result<(), RunError> {
+        match self {
+            Self::Once(split) => visit(split),
+            Self::Folds { ratings, n_folds, seed } => split::k_folds(ratings, *n_folds, *seed)?.try_for_each(|split| visit(&split)),
+        }
+    }
 }
 
 fn by_time(ratings: &Csr, times: &[i64], fraction: f64) -> Result<Parts, RunError> {

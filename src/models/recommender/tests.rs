@@ -1,7 +1,7 @@
 //! From rows to recommendations, through the disk.
 
 use super::*;
-use crate::catalog::{Model, ObjectKey, Snapshot};
+use crate::catalog::{Model, ObjectKey, Snapshot, Training};
 use crate::error::{Code, Error, Result};
 use crate::models::training::Rows;
 use crate::models::{CatalogLookup, Loaded, ModelOption, ModelOptions, Models, TrainSpec, Trained, TrainedModel};
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use weir_functions::{RecommendOptions, Recommender, model_functions};
+use weir_functions::{Given, RecommendOptions, Recommender, model_functions};
 
 pub(super) fn spec(options: &[(&str, &str)]) -> TrainSpec {
     let options: Vec<(&str, ModelOption)> = options.iter().map(|(key, value)| (*key, ModelOption::Text((*value).into()))).collect();
@@ -208,6 +208,9 @@ async fn unknown_and_null_ids_follow_the_strategy() {
         let model = trained_on(&[("cold_start_strategy", strategy)], vec![tastes_batch()]).await;
         let shown = |value: Option<f64>| format!("{value:?}");
         assert_eq!(model.recommend(&unknown, 5, &listing(true)).unwrap().len(), n_items, "{strategy}");
+        // Ratings of items that nobody knows are no ratings.
+        let given = Given { items: Arc::new(Int64Array::from(vec![5])), ratings: Some(Float64Array::from(vec![1.0])) };
+        assert_eq!(model.recommend_from(&given, 5, &listing(true)).unwrap().len(), n_items, "{strategy}");
         assert_eq!(shown(model.predict(&unknown, &known).unwrap()), shown(prediction), "{strategy}");
         assert_eq!(shown(model.predict(&known, &unknown).unwrap()), shown(prediction), "{strategy}");
         assert_eq!(model.predict(&known, &null).unwrap(), None, "{strategy}");
@@ -318,9 +321,7 @@ pub(super) fn definition(id: &str, version: u64) -> Model {
         id: id.into(),
         database: "default".into(),
         name: "Movie_Recs".into(),
-        model_type: "matrix_factorization".into(),
-        options: Vec::new(),
-        query: String::new(),
+        training: Training { model_type: "matrix_factorization".into(), options: Vec::new(), query: String::new() },
         default_version: version,
         versions: Vec::new(),
         created_ms: 0,

@@ -8,7 +8,7 @@ use super::ids::{Ids, Key};
 use super::options::{DataSplit, FitOptions, RecommenderOptions};
 use super::ratings::{Data, Marks, Ratings, TrainingMemory};
 use super::search::defined;
-use super::split::{for_search, hold_out};
+use super::split::{SearchSplits, hold_out};
 use super::{FeedbackType, RecommenderModel, popularity, rated};
 use crate::error::{Code, Error, Result};
 use crate::models::evaluation::Evaluation;
@@ -158,14 +158,21 @@ impl Run {
             return Err(self.too_few_per_user(ratings.n_ratings(), users.len(), *eval_fraction).into());
         }
         let (options, trials) = match &self.options.search {
-            Some(search) => self.search(search, &for_search(&self.options.data_split, &parts, self.options.fit.seed)?)?,
+            Some(search) => self.search(search, &SearchSplits::new(&self.options.data_split, &parts, self.options.fit.seed)?)?,
             None => (options, Vec::new()),
         };
         let split = parts.split;
         let rows_train = split.train.n_ratings();
-        let fitted = self.fit("fitting", &split.train, &options, self.options.has_companion(), warm, None)?;
+        let fitted = self.fit("fitting", &split.train, &options, self.options.has_companion(), None, None)?;
         self.fitter().tell("evaluating", None);
         let held_out = Some(self.evaluate(&fitted, &split, true)?);
+        if warm.is_some() {
+            // The version before may have seen the rows that are held out now: only what is kept begins with it.
+            let rows = if self.options.refit { ratings } else { &split.train };
+            let fitted = self.fit("fitting from the version before", rows, &options, self.options.has_companion(), warm, None)?;
+            let trained_on = (!self.options.refit).then_some(split.train);
+            return Ok(Kept { fitted, held_out, rows_train, trained_on, trials, options });
+        }
         if !self.options.refit {
             return Ok(Kept { fitted, held_out, rows_train, trained_on: Some(split.train), trials, options });
         }

@@ -129,10 +129,10 @@ pub trait Recommender: Debug + Send + Sync {
 /// Name, signature and help of the functions over models, for SHOW FUNCTIONS.
 pub const SIGNATURES: &[(&str, &str, &str)] = &[
     ("recommend", "recommend(model, user, k [, exclude_seen [, items]])", "the best items of one user; table function, for FROM"),
-    ("recommend_items", "recommend_items(model, user, k [, exclude_seen])", "the best items of the user of each row, as a list"),
+    ("recommend_items", "recommend_items(model, user, k [, exclude_seen [, items]])", "the best items of the user of each row, as a list"),
     (
         "recommend_from",
-        "recommend_from(model, items, ratings, k [, ..])",
+        "recommend_from(model, items, ratings, k [, exclude_seen [, allowed]])",
         "the best items for somebody who gave these items these ratings; table function, for FROM",
     ),
     ("als_predict", "als_predict(model, user, item)", "the rating that a user would give an item"),

@@ -8,7 +8,7 @@ mod real_data;
 mod training;
 
 use super::*;
-use crate::catalog::Model;
+use crate::catalog::{Model, Training};
 use crate::models::{ModelOption, ModelOptions, Models, Observer, TrainSpec, Trained, TrainedModel, train};
 use datafusion::arrow::array::{
     Array, AsArray, BooleanArray, DictionaryArray, Float64Array, Int32Array, ListArray, StringArray, StructArray, UInt32Array,

@@ -88,9 +88,7 @@ fn catalog_model(id: &str, model_type: &str) -> Model {
         id: id.into(),
         database: "default".into(),
         name: "m".into(),
-        model_type: model_type.into(),
-        options: Vec::new(),
-        query: String::new(),
+        training: Training { model_type: model_type.into(), options: Vec::new(), query: String::new() },
         default_version: 1,
         versions: Vec::new(),
         created_ms: 0,
@@ -153,7 +151,11 @@ fn splits_hold_out_what_they_say() {
     let custom = [("data_split_method", "custom"), ("data_split_col", "is_test")];
     assert_eq!(held_out(&custom, &without(&batch, &["day"])), (Some(250.0), 750.0, 4.0));
     let sequential = [("data_split_method", "seq"), ("data_split_col", "day"), ("data_split_eval_fraction", "0.3")];
-    assert_eq!(held_out(&sequential, &without(&batch, &["is_test"])), (Some(300.0), 700.0, 5.0));
+    assert_eq!(held_out(&sequential, &without(&batch, &["is_test"])), (Some(300.0), 700.0, 4.0), "the split column is no feature");
+    let marks = |mark: fn(i32) -> Option<bool>| -> ArrayRef { Arc::new((0..1000).map(mark).collect::<BooleanArray>()) };
+    let mut columns = vec![("is_test", marks(|row| (row % 4 != 0).then_some(row % 4 == 1)))];
+    columns.extend(names.fields().iter().map(|field| field.name().as_str()).zip(base.columns().iter().cloned()));
+    assert_eq!(held_out(&custom, &table(columns)), (Some(500.0), 500.0, 4.0), "TRUE and NULL are held out");
     let day_as_mark = [("data_split_method", "custom"), ("data_split_col", "day")];
     let error = error_of(try_train("linear_reg", &[&[("input_label_cols", "price")], &day_as_mark[..]].concat(), &batch));
     assert!(error.one_line().contains("must be a boolean"), "{error}");
@@ -165,8 +167,8 @@ fn the_model_is_fitted_again_on_all_rows_unless_told_otherwise() {
     let n = 100;
     let x = floats((0..n).map(f64::from));
     let y = floats((0..n).map(|row| if row < 80 { f64::from(row) } else { 500.0 }));
-    let batch = table(vec![("x", x), ("y", y)]);
-    let given = [("input_label_cols", "y"), ("data_split_method", "seq"), ("data_split_col", "x"), ("l2_reg", "0")];
+    let batch = table(vec![("day", Arc::clone(&x)), ("x", x), ("y", y)]);
+    let given = [("input_label_cols", "y"), ("data_split_method", "seq"), ("data_split_col", "day"), ("l2_reg", "0")];
     let slope = |more: &[(&str, &str)]| {
         let trained = trained("linear_reg", &[&given[..], more].concat(), &batch);
         let weights = predictor(&trained).table(ModelTable::Weights).unwrap();
@@ -226,6 +228,16 @@ fn a_search_finds_the_better_option_on_rows_that_the_evaluation_does_not_see() {
     let with_r2 = trials.iter().find(|trial| trial.is_optimal).unwrap().metrics["r2_score"];
     assert_ne!(with_r2, trained.metrics["r2_score"]);
     trained.report.trial_info().unwrap();
+    // The forest's own depth is 15: it is tried first, in either order of the candidates and whatever the algorithm.
+    for (algorithm, candidates) in [("grid", [5, 15, 30]), ("random", [30, 5, 15]), ("vizier_default", [15, 5, 30])] {
+        let given =
+            [("input_label_cols", "price"), ("hparam_tuning_algorithm", algorithm), ("num_trials", "1"), ("num_parallel_tree", "2")];
+        let mut given = options("random_forest_regressor", &given);
+        let candidates = ModelOption::List(candidates.map(number).to_vec());
+        given.push(("max_tree_depth".into(), ModelOption::Call("HPARAM_CANDIDATES".into(), vec![candidates])));
+        let trained = try_train_with(spec(&given, 1).unwrap(), vec![batch.clone()], &batch.schema()).unwrap();
+        assert_eq!(trained.report.trials[0].hyperparameters["max_tree_depth"], "15", "{algorithm}");
+    }
     // A range, an unknown measure, and a mistake in a candidate.
     let mut range = options("linear_reg", &[("input_label_cols", "price"), ("num_trials", "4")]);
     range.push(("l2_reg".into(), ModelOption::Call("hparam_range".into(), vec![number(0.01), number(100)])));
