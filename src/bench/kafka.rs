@@ -16,11 +16,9 @@ use crate::connect::kafka::{KafkaOptions, Outgoing, Producer, create_topic, dele
 use crate::engine::{Door, Engine, EngineOptions, Session};
 use crate::error::{Code, Error, Result};
 use crate::stream::Supervisor;
-use crate::tables::streaming::status::StreamNumbers;
 use clap::Args;
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Int32Type, Int64Type};
-use std::cmp::Ordering as CmpOrdering;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,13 +134,18 @@ impl KafkaBench {
 
         let (before, started) = (ThreadCpu::now(), Instant::now());
         create_table(session, "bench_backlog", &self.bootstrap, &options.topic, Columns::OfEvent).await?;
-        wait_for(session, "visible", self.rows as i64, |numbers| numbers.rows_total as i64).await?;
+        let visible = |engine: &Engine| engine.streams().board().all().iter().map(|(_, status)| status.lock().rows_total as i64).sum();
+        wait_for(session, "visible", self.rows as i64, visible).await?;
         let found = number(session, "SELECT count(*) FROM bench_backlog").await?;
         let visible = started.elapsed().as_secs_f64();
         if found != Some(self.rows as i64) {
             return Err(Error::new(Code::DataCorrupted, format!("{found:?} rows, {} were produced", self.rows)));
         }
-        let committed = |numbers: &StreamNumbers| numbers.partitions.values().filter_map(|partition| partition.committed).sum();
+        let committed = |engine: &Engine| {
+            let streams = engine.streams().board().all();
+            let partitions = streams.iter().flat_map(|(_, status)| status.snapshot().partitions.into_values());
+            partitions.filter_map(|partition| partition.committed).sum()
+        };
         wait_for(session, "committed", self.rows as i64, committed).await?;
         let (after, all) = (ThreadCpu::now(), started.elapsed().as_secs_f64());
         println!("weir         {}; committed after {all:.1} s", rate(self.rows, visible));
@@ -260,25 +263,24 @@ async fn create_table(session: &Session, table: &str, bootstrap: &str, topic: &s
            n BIGINT, pad STRING{place})
          WITH ('connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{bootstrap}', 'format' = 'json'{more})"
     );
+    // Of a run that failed, in a directory that was given.
+    session.rows(&format!("DROP TABLE IF EXISTS {table}")).await?;
     session.rows(&sql).await.map(drop)
 }
 
-/// Waits until the only streaming table has come to `expected` rows. Its status is read, no SELECT is sent: what that
-/// costs is not part of a row.
-async fn wait_for(session: &Session, what: &str, expected: i64, rows: impl Fn(&StreamNumbers) -> i64) -> Result<()> {
+/// Waits until the only streaming table has come to `expected` rows: a SELECT says then whether it has them. Its status is read
+/// meanwhile, for SELECTs cost what is no part of a row.
+async fn wait_for(session: &Session, what: &str, expected: i64, rows: impl Fn(&Engine) -> i64) -> Result<()> {
     let begun = Instant::now();
     loop {
-        let found: i64 = session.engine().streams().board().all().iter().map(|(_, status)| rows(&status.lock())).sum();
-        match expected.cmp(&found) {
-            CmpOrdering::Equal => return Ok(()),
-            CmpOrdering::Less => {
-                return Err(Error::new(Code::DataCorrupted, format!("{found} rows are {what}, only {expected} were produced")));
-            }
-            CmpOrdering::Greater if begun.elapsed() > PATIENCE => {
-                return Err(Error::new(Code::Timeout, format!("{found} of {expected} rows are {what} after {} s", PATIENCE.as_secs())));
-            }
-            CmpOrdering::Greater => tokio::time::sleep(POLL_INTERVAL).await,
+        let found = rows(session.engine());
+        if found >= expected {
+            return Ok(());
         }
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::new(Code::Timeout, format!("{found} of {expected} rows are {what} after {} s", PATIENCE.as_secs())));
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

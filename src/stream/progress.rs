@@ -1,6 +1,7 @@
 //! What a streaming table's log says about its source: offsets, epoch, watermark, carried-out SEEKs.
 
 use crate::tables::managed::ManagedTable;
+use crate::tables::streaming::status::StreamPartition;
 use std::collections::BTreeMap;
 
 /// The transaction with the number of the newest commit.
@@ -43,6 +44,12 @@ impl Progress {
             seek: txn(SEEK_TXN).unwrap_or(0),
             topic_id: txn(&topic_id_txn(topic)).filter(|id| *id != NO_TOPIC_ID),
         }
+    }
+
+    /// The partitions as far as the log knows them.
+    pub fn partitions(&self) -> BTreeMap<i32, StreamPartition> {
+        let partition = |offset: i64| StreamPartition { position: offset, committed: Some(offset), ..StreamPartition::default() };
+        self.offsets.iter().map(|(number, offset)| (*number, partition(*offset))).collect()
     }
 }
 

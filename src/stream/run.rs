@@ -137,7 +137,7 @@ impl Run {
                 numbers.commit_error = None;
                 // Those of rows that were not committed come again.
                 numbers.dead_letters = table.dead_letters().n_rows();
-                numbers.partitions.clear();
+                numbers.partitions = progress.partitions();
             }
             let delay = stream.watermark.as_ref().map_or(0, |watermark| watermark.delay_ms);
             let watermark =

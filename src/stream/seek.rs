@@ -51,10 +51,12 @@ fn ask(options: &KafkaOptions, start: Start) -> BoxFuture<'_, Result<Answer>> {
 }
 
 /// Where SEEK TO LATEST goes in a partition that ends at `now`, and ended at `then` when the statement ran: what arrived
-/// since is read, but once, for the run before may have `committed` some of it.
-fn latest(now: i64, then: i64, committed: Option<i64>) -> i64 {
+/// since is read, but once, for the run before may have `committed` some of it. `is_same`: the brokers say that it is
+/// the topic of the statement.
+fn latest(now: i64, then: i64, committed: Option<i64>, is_same: bool) -> i64 {
     match committed {
-        _ if then > now => 0, // Another topic, made since: brokers of old do not say so.
+        _ if then > now && is_same => now, // The last records were lost since, with the broker that had them alone.
+        _ if then > now => 0,              // Another topic, made since: brokers of old do not say so.
         Some(committed) if committed <= now => then.max(committed),
         _ => then,
     }
@@ -77,10 +79,11 @@ fn offsets<'a>(options: &'a KafkaOptions, to: &'a SeekTo, progress: &'a Progress
                 let (mut resolved, found) = ask(options, Start::Latest).await?;
                 let is_this = |known: Option<i64>| known.zip(found).is_none_or(|(known, found)| known == found);
                 let (is_of_statement, is_of_log) = (is_this(*topic_id), is_this(progress.topic_id));
+                let is_same = is_of_statement && topic_id.is_some() && found.is_some();
                 for (partition, offset) in &mut resolved {
                     // A partition, or a topic, that was made since has only what arrived since.
                     let then = ends.get(partition).copied().filter(|_| is_of_statement).unwrap_or(0);
-                    *offset = latest(*offset, then, committed.get(partition).copied().filter(|_| is_of_log));
+                    *offset = latest(*offset, then, committed.get(partition).copied().filter(|_| is_of_log), is_same);
                 }
                 resolved
             }
@@ -115,8 +118,10 @@ mod tests {
             (5, 900, Some(1000), 0),
             (5, 900, Some(3), 0),
         ] {
-            assert_eq!(latest(now, then, committed), expected, "{now} {then} {committed:?}");
+            assert_eq!(latest(now, then, committed, false), expected, "{now} {then} {committed:?}");
         }
+        // The same topic, cut off.
+        assert_eq!([latest(880, 900, Some(850), true), latest(950, 900, Some(850), true)], [880, 900]);
     }
 
     /// The commit of the run before may still be on its way when a SEEK is carried out: whichever comes first counts.

@@ -3,11 +3,14 @@
 mod avro;
 mod bad_records;
 mod basics;
+mod columns;
 mod crashes;
 mod demo;
 mod failpoints;
 mod outages;
+mod positions;
 mod security;
+mod settings;
 mod snapshots;
 mod soak;
 mod ten_tables;

@@ -28,13 +28,17 @@ async fn ends(kafka: &Kafka, topic: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_transactions_only_what_was_committed_is_there_and_nothing_lags() {
+async fn of_transactions_only_what_was_committed_is_there_unless_all_is_wanted_and_nothing_lags() {
     let kafka = Kafka::shared().await;
     let topic = unique("transactions");
     kafka.create_topic(&topic, 2, &[]).await;
     let server = Server::start();
     let mut client = server.client().await;
     client.rows(&create_events("done", "", kafka.bootstrap(), &topic, WATCHFUL)).await.unwrap();
+    // The other one does not ask how a transaction ends.
+    let uncommitted = format!("{WATCHFUL}, 'properties.isolation.level' = 'read_uncommitted'");
+    client.rows(&create_events("sent", "", kafka.bootstrap(), &topic, &uncommitted)).await.unwrap();
+    let all_sent = "SELECT count(*), count(DISTINCT event_id) FROM sent";
     let mut next = 0;
     let mut take = |n: u64| {
         next += n;
@@ -47,11 +51,13 @@ async fn of_transactions_only_what_was_committed_is_there_and_nothing_lags() {
         }
     }
     until(&mut client, "SELECT count(*) FROM done", "140").await;
+    until(&mut client, all_sent, "240\t240").await;
     // One that is open holds back what lies behind it in its partition.
     let open = kafka.begin_transaction(&topic, Some(0), take(7)).await;
     kafka.produce(&topic, Some(0), take(5)).await;
     kafka.produce(&topic, Some(1), take(3)).await;
     until(&mut client, "SELECT count(*) FROM done WHERE k_partition = 1", "73").await;
+    until(&mut client, all_sent, "255\t255").await;
     assert_eq!(client.rows("SELECT count(*) FROM done WHERE k_partition = 0").await.unwrap(), ["70"]);
     open.end(Outcome::Commit).await;
     until(&mut client, "SELECT count(*) FROM done", "155").await;
@@ -59,17 +65,19 @@ async fn of_transactions_only_what_was_committed_is_there_and_nothing_lags() {
     for partition in [0, 1] {
         kafka.produce_in_transaction(&topic, Some(partition), take(20), Outcome::Abort).await;
     }
-    let ends = ends(kafka, &topic).await.to_string();
-    until(&mut client, "SELECT sum(position) FROM system.stream_partitions", &ends).await;
-    until(&mut client, "SELECT sum(committed) FROM system.stream_partitions", &ends).await;
-    until_at_end(&mut client, 1).await;
+    let twice = (2 * ends(kafka, &topic).await).to_string();
+    until(&mut client, "SELECT sum(position) FROM system.stream_partitions", &twice).await;
+    until(&mut client, "SELECT sum(committed) FROM system.stream_partitions", &twice).await;
+    until_at_end(&mut client, 2).await;
+    assert_eq!(client.rows(all_sent).await.unwrap(), ["295\t295"]);
     let truth = Truth::read(kafka, &topic, &events::hash(), events::decode).await;
     assert_equals_topic(&mut client, "done", &truth).await;
 
     let server = server.restart();
     let mut client = server.client().await;
-    until_at_end(&mut client, 1).await;
+    until_at_end(&mut client, 2).await;
     assert_equals_topic(&mut client, "done", &truth).await;
+    assert_eq!(client.rows(all_sent).await.unwrap(), ["295\t295"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

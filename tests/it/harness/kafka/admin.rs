@@ -1,11 +1,12 @@
-//! Topics of the broker: made, changed, removed, and waited for.
+//! Topics of the broker: made, changed, removed, and waited for; what consumer groups have committed of them.
 
 use super::{Kafka, client_config};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,33 @@ impl Kafka {
         .await;
         found.sort_unstable();
         found
+    }
+
+    /// The next offsets that a consumer group has committed, of the partitions of which it has one.
+    pub async fn group_offsets(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let partitions = self.partitions(topic).await;
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions {
+            asked.add_partition(topic, partition);
+        }
+        let consumer = self.group_consumer(group);
+        let answer = tokio::task::spawn_blocking(move || consumer.committed_offsets(asked, ADMIN_TIMEOUT)).await.unwrap();
+        let answer = answer.expect("the broker answers");
+        let known = |offset: Offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        answer.elements().iter().filter_map(|element| Some((element.partition(), known(element.offset())?))).collect()
+    }
+
+    /// Commits an offset for a consumer group, as a consumer does.
+    pub async fn set_group_offset(&self, group: &str, topic: &str, partition: i32, next_offset: i64) {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, partition, Offset::Offset(next_offset)).expect("an offset");
+        let consumer = self.group_consumer(group);
+        let committed = tokio::task::spawn_blocking(move || consumer.commit(&offsets, CommitMode::Sync)).await.unwrap();
+        committed.expect("the group's offset");
+    }
+
+    fn group_consumer(&self, group: &str) -> BaseConsumer {
+        client_config(self.direct()).set("group.id", group).set("enable.auto.commit", "false").create().expect("a client")
     }
 
     async fn wait_for_leaders(&self, name: &str, n_partitions: i32) {

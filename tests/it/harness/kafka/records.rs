@@ -21,7 +21,8 @@ pub struct Record {
     /// None is a tombstone.
     pub payload: Option<Vec<u8>>,
     pub timestamp_ms: Option<i64>,
-    pub headers: Vec<(String, Vec<u8>)>,
+    /// A value may be missing, which is not the same as empty.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Record {
@@ -154,7 +155,7 @@ impl Sender {
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
             message.headers =
-                Some(record.headers.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) })));
+                Some(record.headers.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() })));
         }
         loop {
             match self.producer.send(message) {
