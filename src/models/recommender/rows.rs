@@ -95,8 +95,8 @@ impl RecommenderModel {
 
     /// Recommends for users with ratings of their own: `rows` has the user, the item and (unless the model was trained
     /// without) the rating column, in this order. For users whom the model knows these ratings are added to those it
-    /// has, or take their place. Factors are solved from the ratings (fold-in); who has rated no item that the model knows gets what is popular.
-    /// Users come in the order of their first rows.
+    /// has, or take their place. Factors are solved from the ratings (fold-in); who has rated no item that the model knows is
+    /// answered by the cold-start strategy. Users come in the order of their first rows.
     ///
     /// # Errors
     /// `InvalidStatement` for columns of another kind, `InvalidValue` for a rating that is NULL or not finite, with
