@@ -133,7 +133,7 @@ pub fn run() -> ExitCode {
             Command::Sql(arguments) => Ok(console::run(arguments).await),
             Command::Run(arguments) => Ok(console::run_file(arguments).await),
             Command::Produce(produce) => Box::pin(produce.run(listen_for_signals()?)).await.map(|()| ExitCode::SUCCESS),
-            Command::Bench(Bench::Kafka(bench)) => Box::pin(bench.run()).await.map(|()| ExitCode::SUCCESS),
+            Command::Bench(Bench::Kafka(bench)) => Box::pin(bench.run()).await,
             Command::Bench(Bench::Query(bench)) => Box::pin(bench.run()).await.map(|()| ExitCode::SUCCESS),
             Command::CheckConfig(arguments) => arguments.check().map(|()| ExitCode::SUCCESS),
         }
@@ -246,11 +246,12 @@ impl Demo {
 }
 
 impl BenchKafka {
-    async fn run(self) -> Result<()> {
+    async fn run(self) -> Result<ExitCode> {
         telemetry::log::init("warn", false)?;
         let config = self.config.load(Vec::new())?;
         let options = engine_options(&config);
-        self.bench.run(&config, options).await
+        let holds = self.bench.run(&config, options).await?;
+        Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 

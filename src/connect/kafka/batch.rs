@@ -235,6 +235,11 @@ impl<'c> Batch<'c> {
         self.messages.is_empty()
     }
 
+    /// Whether there is no room for more.
+    pub(super) fn is_full(&self) -> bool {
+        self.messages.len() == self.messages.capacity()
+    }
+
     /// The records in the order of their arrival.
     pub(super) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         // SAFETY: every pointer came from the batch call and is not destroyed before `self` changes.

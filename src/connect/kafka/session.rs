@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// A batch is complete so long after its first record.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
+/// Records of a batch are taken out of the client's queue in pieces: they are given back while the processor's cache has them.
+const PIECE_RECORDS: usize = BATCH_ROWS_MAX / 4;
 /// A question to the brokers.
 const LOOKUP_WAIT: Duration = Duration::from_secs(2);
 /// Between two attempts at something.
@@ -253,7 +255,7 @@ impl Reader {
     }
 
     fn read(&mut self, client: &Client) -> Result<std::convert::Infallible, End> {
-        let mut batch = Batch::new(client, BATCH_ROWS_MAX);
+        let mut batch = Batch::new(client, PIECE_RECORDS);
         let (mut status_at, mut lookup_at, mut lookup_took) = (Instant::now(), Instant::now(), Duration::ZERO);
         loop {
             if self.shared.stop.is_cancelled() {
@@ -261,9 +263,7 @@ impl Reader {
             }
             batch.fill(1, IDLE_WAIT);
             if !batch.is_empty() {
-                batch.fill(BATCH_ROWS_MAX, BATCH_WAIT);
-                let lost = self.take(&batch)?;
-                batch.clear();
+                let lost = self.take_batch(&mut batch)?;
                 if !lost.is_empty() {
                     self.find_again(client, &lost)?;
                 }
@@ -289,10 +289,26 @@ impl Reader {
         }
     }
 
-    /// Decodes a batch and sends it. Gives back partitions whose position the broker does not have.
-    fn take(&mut self, batch: &Batch<'_>) -> Result<BTreeSet<i32>, End> {
-        let mut lost = BTreeSet::new();
-        let mut moved: BTreeMap<i32, bool> = BTreeMap::new();
+    /// Decodes what has begun to come, piece by piece, and sends it. Gives back partitions whose position the broker does not
+    /// have.
+    fn take_batch(&mut self, batch: &mut Batch<'_>) -> Result<BTreeSet<i32>, End> {
+        let (mut lost, mut moved) = (BTreeSet::new(), BTreeMap::new());
+        let end = Instant::now() + BATCH_WAIT;
+        for _ in 0..BATCH_ROWS_MAX / PIECE_RECORDS {
+            batch.fill(PIECE_RECORDS, end.saturating_duration_since(Instant::now()));
+            let is_last = !batch.is_full();
+            self.take(batch, &mut moved, &mut lost)?;
+            batch.clear();
+            if is_last {
+                break;
+            }
+        }
+        self.flush(&moved)?;
+        Ok(lost)
+    }
+
+    /// Decodes records. `moved`: the partitions whose position they move, and whether to their end.
+    fn take(&mut self, batch: &Batch<'_>, moved: &mut BTreeMap<i32, bool>, lost: &mut BTreeSet<i32>) -> Result<(), End> {
         // Records of a partition come in runs: the position is looked up once a run.
         let mut run: Option<(i32, i64)> = None;
         // The partition that `moved` has already, not at its end.
@@ -309,7 +325,7 @@ impl Reader {
                 }
             };
             if let Some(code) = message.error() {
-                match self.take_note(&message, code, &mut lost) {
+                match self.take_note(&message, code, lost) {
                     // The end lies behind offsets that hold no record: markers of transactions, compacted ones.
                     Some(end) if end > next || moved.contains_key(&partition) => {
                         run = Some((partition, next.max(end)));
@@ -340,14 +356,13 @@ impl Reader {
             }
             if self.rows.is_full() {
                 self.close_run(run);
-                self.flush(&moved)?;
+                self.flush(moved)?;
                 moved.clear();
                 marked = None;
             }
         }
         self.close_run(run);
-        self.flush(&moved)?;
-        Ok(lost)
+        Ok(())
     }
 
     fn close_run(&mut self, run: Option<(i32, i64)>) {

@@ -1,14 +1,14 @@
 //! Builds one Arrow column out of texts: what CSV fields, JSON scalars and partition values share.
 
+use super::numbers::Numbers;
 use super::value;
 use crate::error::{Code, Error, Result};
-use datafusion::arrow::array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int8Builder, Int16Builder,
-    Int32Builder, Int64Builder, LargeStringBuilder, StringBuilder, StringViewBuilder, TimestampMicrosecondBuilder, UInt8Builder,
-    UInt16Builder, UInt32Builder, UInt64Builder,
-};
+use datafusion::arrow::array::builder::{BinaryBuilder, BooleanBuilder, LargeStringBuilder, StringBuilder, StringViewBuilder};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
 use datafusion::common::ScalarValue;
 use std::sync::Arc;
 
@@ -61,19 +61,19 @@ impl TimestampText {
 #[derive(Debug)]
 pub(crate) enum ColumnBuilder {
     Boolean(BooleanBuilder),
-    Int8(Int8Builder),
-    Int16(Int16Builder),
-    Int32(Int32Builder),
-    Int64(Int64Builder),
-    UInt8(UInt8Builder),
-    UInt16(UInt16Builder),
-    UInt32(UInt32Builder),
-    UInt64(UInt64Builder),
-    Float32(Float32Builder),
-    Float64(Float64Builder),
-    Decimal(Decimal128Builder, u8, i8),
-    Date(Date32Builder),
-    Timestamp(TimestampMicrosecondBuilder, TimestampText),
+    Int8(Numbers<Int8Type>),
+    Int16(Numbers<Int16Type>),
+    Int32(Numbers<Int32Type>),
+    Int64(Numbers<Int64Type>),
+    UInt8(Numbers<UInt8Type>),
+    UInt16(Numbers<UInt16Type>),
+    UInt32(Numbers<UInt32Type>),
+    UInt64(Numbers<UInt64Type>),
+    Float32(Numbers<Float32Type>),
+    Float64(Numbers<Float64Type>),
+    Decimal(Numbers<Decimal128Type>, u8, i8),
+    Date(Numbers<Date32Type>),
+    Timestamp(Numbers<TimestampMicrosecondType>, TimestampText),
     Utf8(StringBuilder),
     LargeUtf8(LargeStringBuilder),
     Utf8View(StringViewBuilder),
@@ -111,24 +111,19 @@ impl ColumnBuilder {
     pub(crate) fn new(field: &Field, timestamps: &TimestampText, format: &str) -> Result<Self> {
         Ok(match field.data_type() {
             DataType::Boolean => Self::Boolean(BooleanBuilder::new()),
-            DataType::Int8 => Self::Int8(Int8Builder::new()),
-            DataType::Int16 => Self::Int16(Int16Builder::new()),
-            DataType::Int32 => Self::Int32(Int32Builder::new()),
-            DataType::Int64 => Self::Int64(Int64Builder::new()),
-            DataType::UInt8 => Self::UInt8(UInt8Builder::new()),
-            DataType::UInt16 => Self::UInt16(UInt16Builder::new()),
-            DataType::UInt32 => Self::UInt32(UInt32Builder::new()),
-            DataType::UInt64 => Self::UInt64(UInt64Builder::new()),
-            DataType::Float32 => Self::Float32(Float32Builder::new()),
-            DataType::Float64 => Self::Float64(Float64Builder::new()),
-            DataType::Decimal128(precision, scale) => {
-                let builder = Decimal128Builder::new().with_data_type(field.data_type().clone());
-                Self::Decimal(builder, *precision, *scale)
-            }
-            DataType::Date32 => Self::Date(Date32Builder::new()),
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-                Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone_opt(zone.clone()), timestamps.clone())
-            }
+            DataType::Int8 => Self::Int8(Numbers::new(field.data_type())),
+            DataType::Int16 => Self::Int16(Numbers::new(field.data_type())),
+            DataType::Int32 => Self::Int32(Numbers::new(field.data_type())),
+            DataType::Int64 => Self::Int64(Numbers::new(field.data_type())),
+            DataType::UInt8 => Self::UInt8(Numbers::new(field.data_type())),
+            DataType::UInt16 => Self::UInt16(Numbers::new(field.data_type())),
+            DataType::UInt32 => Self::UInt32(Numbers::new(field.data_type())),
+            DataType::UInt64 => Self::UInt64(Numbers::new(field.data_type())),
+            DataType::Float32 => Self::Float32(Numbers::new(field.data_type())),
+            DataType::Float64 => Self::Float64(Numbers::new(field.data_type())),
+            DataType::Decimal128(precision, scale) => Self::Decimal(Numbers::new(field.data_type()), *precision, *scale),
+            DataType::Date32 => Self::Date(Numbers::new(field.data_type())),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Self::Timestamp(Numbers::new(field.data_type()), timestamps.clone()),
             DataType::Utf8 => Self::Utf8(StringBuilder::new()),
             DataType::LargeUtf8 => Self::LargeUtf8(LargeStringBuilder::new()),
             DataType::Utf8View => Self::Utf8View(StringViewBuilder::new()),
@@ -177,11 +172,15 @@ impl ColumnBuilder {
     }
 
     /// As [`Self::append`], of a text that is known to be UTF-8. `false`: it has no such value, and nothing was appended.
+    // Inlined by force, as the next one: streams call them for each value, and what they do is less than a call.
+    #[inline(always)]
     pub(super) fn append_text(&mut self, text: &str) -> bool {
         match self {
             Self::Utf8(builder) => builder.append_value(text),
-            Self::LargeUtf8(builder) => builder.append_value(text),
-            Self::Utf8View(builder) => builder.append_value(text),
+            Self::Timestamp(builder, TimestampText::Iso) => match value::timestamp(text.as_bytes()) {
+                Some(micros) => builder.append_value(micros),
+                None => return false,
+            },
             other => return other.append(text.as_bytes()).is_ok(),
         }
         true
@@ -189,14 +188,15 @@ impl ColumnBuilder {
 
     /// Appends `mantissa / 10^n_decimals` where that is the value exactly. `false`: it may have one all the same, which
     /// its text tells, and nothing was appended.
+    #[inline(always)]
     pub(crate) fn append_number(&mut self, mantissa: i64, n_decimals: u8) -> bool {
         match self {
+            Self::Int64(builder) if n_decimals == 0 => builder.append_value(mantissa),
             Self::Float64(builder) => match exact_double(mantissa, n_decimals) {
                 Some(number) => builder.append_value(number),
                 None => return false,
             },
             _ if n_decimals > 0 => return false,
-            Self::Int64(builder) => builder.append_value(mantissa),
             Self::Int32(builder) => match mantissa.try_into() {
                 Ok(number) => builder.append_value(number),
                 Err(_) => return false,
@@ -217,27 +217,11 @@ impl ColumnBuilder {
     /// The column; the builder is empty again.
     pub(crate) fn finish(&mut self) -> ArrayRef {
         let array = each!(self, builder => Arc::new(builder.finish()) as ArrayRef);
-        self.make_room(&array);
-        array
-    }
-
-    /// Room for as many values as the last array has: most batches are as long as the one before, and growing step by step
-    /// copies all of it once more.
-    fn make_room(&mut self, last: &ArrayRef) {
-        let n_values = last.len();
-        match self {
-            Self::Int64(builder) => *builder = Int64Builder::with_capacity(n_values),
-            Self::Int32(builder) => *builder = Int32Builder::with_capacity(n_values),
-            Self::Float64(builder) => *builder = Float64Builder::with_capacity(n_values),
-            Self::Timestamp(builder, _) => {
-                *builder = TimestampMicrosecondBuilder::with_capacity(n_values).with_data_type(last.data_type().clone());
-            }
-            Self::Utf8(builder) => {
-                let n_bytes = last.as_string::<i32>().value_data().len();
-                *builder = StringBuilder::with_capacity(n_values, n_bytes);
-            }
-            _ => {}
+        if let Self::Utf8(builder) = self {
+            // As much room as was needed: see `Numbers::finish`.
+            *builder = StringBuilder::with_capacity(array.len(), array.as_string::<i32>().value_data().len());
         }
+        array
     }
 
     /// Whether the column holds text: then a number or an object of JSON is taken as it is written.

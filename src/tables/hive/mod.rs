@@ -13,6 +13,7 @@ mod infer;
 mod json;
 mod line_source;
 mod listing;
+mod numbers;
 mod parquet;
 mod scan;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub(crate) use column::{ColumnBuilder, RowMisfit, TimestampText, sql_type};
 pub(crate) use directory::partition_text;
 pub(crate) use infer::JsonSample;
 pub(crate) use json::JsonRows;
+pub(crate) use numbers::Numbers;
 pub(crate) use text::TextRows;
 
 pub use format::{Compression, FORMATS, Format, JsonOptions, JsonTimestamp, PROPERTY_KEYS, ParquetOptions, TextOptions};

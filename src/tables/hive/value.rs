@@ -102,31 +102,66 @@ pub(super) fn date(text: &[u8]) -> Option<i32> {
 /// A date, then optionally ` ` or `T`, `hh:mm[:ss[.fraction]]` and `Z` or an offset: microseconds since 1970 in UTC.
 /// Digits beyond the microsecond are cut off.
 pub(super) fn timestamp(text: &[u8]) -> Option<i64> {
-    let (days, rest) = leading_date(text.trim_ascii())?;
-    let midnight = i64::from(days) * 86_400_000_000;
+    let text = text.trim_ascii();
+    let (days, seconds, micros, rest) = match usual_time(text) {
+        Some((days, seconds, rest)) => {
+            let (micros, rest) = fraction(rest)?;
+            (days, seconds, micros, rest)
+        }
+        None => any_time(text)?,
+    };
+    let seconds = i64::from(days) * 86_400 + i64::from(seconds) - offset_seconds(rest)?;
+    Some(seconds * 1_000_000 + micros)
+}
+
+/// `2026-01-31T12:00:00` and what follows: days since 1970, seconds since midnight. Nearly all timestamps are written so, and
+/// where nothing is optional little has to be asked. `None`: it is written in another way, or means no time.
+fn usual_time(text: &[u8]) -> Option<(i32, i32, &[u8])> {
+    let (head, rest) = text.split_first_chunk::<19>()?;
+    let separators = [head[4], head[7], head[13], head[16]] == *b"--::" && matches!(head[10], b'T' | b' ' | b't');
+    let mut is_digits = true;
+    let mut two = |at: usize| {
+        let (tens, ones) = (head[at].wrapping_sub(b'0'), head[at + 1].wrapping_sub(b'0'));
+        is_digits &= tens < 10 && ones < 10;
+        i32::from(tens) * 10 + i32::from(ones)
+    };
+    let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));
+    let (hour, minute, second) = (two(11), two(14), two(17));
+    if !separators || !is_digits || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    Some((days_since_1970(year, month, day)?, hour * 3600 + minute * 60 + second, rest))
+}
+
+/// As [`usual_time`], in every way that a time may be written; also the microseconds.
+fn any_time(text: &[u8]) -> Option<(i32, i32, i64, &[u8])> {
+    let (days, rest) = leading_date(text)?;
     let Some((b' ' | b'T' | b't', rest)) = rest.split_first() else {
-        return rest.is_empty().then_some(midnight);
+        return rest.is_empty().then_some((days, 0, 0, rest));
     };
     let (hour, rest) = digits(rest, 2)?;
     let (minute, mut rest) = digits(rest.strip_prefix(b":")?, 2)?;
     let (mut second, mut micros) = (0, 0);
     if let Some(after) = rest.strip_prefix(b":") {
         (second, rest) = digits(after, 2)?;
-        if let Some(after) = rest.strip_prefix(b".") {
-            let n_digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            if n_digits == 0 || n_digits > 9 {
-                return None;
-            }
-            let fraction = after[..n_digits].iter().chain(std::iter::repeat(&b'0'));
-            micros = fraction.take(6).fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
-            rest = &after[n_digits..];
+        (micros, rest) = fraction(rest)?;
+    }
+    (hour < 24 && minute < 60 && second < 60).then_some((days, hour * 3600 + minute * 60 + second, micros, rest))
+}
+
+/// Microseconds of a fraction of a second, when there is one; of nine digits at most.
+#[inline]
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    const MICROS: [i64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+    let Some(after) = text.strip_prefix(b".") else { return Some((0, text)) };
+    let (mut number, mut n_digits) = (0, 0);
+    while let Some(digit) = after.get(n_digits).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+        if n_digits < 6 {
+            number = number * 10 + i64::from(digit);
         }
+        n_digits += 1;
     }
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let seconds = i64::from(hour * 3600 + minute * 60 + second) - offset_seconds(rest)?;
-    Some(midnight + seconds * 1_000_000 + micros)
+    (1..=9).contains(&n_digits).then(|| (number * MICROS[n_digits.min(6)], &after[n_digits..]))
 }
 
 /// By a chrono pattern: with an offset in it, the moment in UTC; without a time, midnight.

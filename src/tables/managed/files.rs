@@ -4,7 +4,7 @@ use super::ManagedTable;
 use super::live_files::LiveFile;
 use super::log::TableLog;
 use super::schema::{Definition, Layout};
-use super::stats::{FileStats, FloatBounds, writer_properties};
+use super::stats::{FileStats, RowStats, writer_properties};
 use super::{partition, sweep};
 use crate::error::{Code, Error, Result};
 use crate::telemetry::{failpoint, task};
@@ -81,7 +81,7 @@ impl Drop for UnfinishedFiles {
 struct OpenFile {
     path: Path,
     writer: AsyncArrowWriter<BufWriter>,
-    floats: FloatBounds,
+    seen: RowStats,
     /// The last use, to close the file that rests longest.
     used_at: u64,
 }
@@ -255,13 +255,13 @@ impl FilesWriter {
             let buffer = BufWriter::with_capacity(Arc::clone(&self.log.store), path.clone(), PART_BYTES).with_max_concurrency(2);
             let writer = AsyncArrowWriter::try_new(buffer, Arc::clone(&self.definition.file_schema), Some(self.properties.clone()))
                 .map_err(|error| self.failed(&error))?;
-            self.partitions[index].open = Some(OpenFile { path, writer, floats: FloatBounds::default(), used_at: self.clock });
+            self.partitions[index].open = Some(OpenFile { path, writer, seen: RowStats::default(), used_at: self.clock });
             self.n_open += 1;
         }
         let clock = self.clock;
         let Some(open) = &mut self.partitions[index].open else { return Err(Error::internal("no open file")) };
         open.used_at = clock;
-        open.floats.observe(rows.columns());
+        open.seen.observe(rows.columns());
         failpoint::reach("data.before");
         let mut result = open.writer.write(rows).await;
         failpoint::reach("data.after");
@@ -289,7 +289,7 @@ impl FilesWriter {
             modified_ms: chrono::Utc::now().timestamp_millis(),
             partition: partition.values.clone(),
             partition_texts: partition.texts.clone(),
-            stats: Some(FileStats::of_file(&self.definition.file_schema, &metadata, &open.floats)?),
+            stats: Some(FileStats::of_file(&self.definition.file_schema, &metadata, &open.seen)?),
         });
         Ok(())
     }

@@ -52,25 +52,25 @@ fn has_bounds(data_type: &DataType) -> bool {
         )
 }
 
-/// Bounds of the float columns of one file, taken from the rows.
+/// What the rows of one file say of columns without statistics in Parquet: bounds of floats, NULLs of texts.
 ///
 /// Parquet's own bounds leave NaN out, but comparisons find NaN greater than every number: the engine would skip row
 /// groups that have rows. So float columns have no statistics in our files, and only these in the log.
 #[derive(Debug, Clone, Default)]
-pub struct FloatBounds(Vec<FloatColumn>);
+pub struct RowStats(Vec<SeenColumn>);
 
 #[derive(Debug, Clone, Default)]
-struct FloatColumn {
+struct SeenColumn {
     min: Option<ScalarValue>,
     max: Option<ScalarValue>,
     n_nulls: u64,
     has_nan: bool,
 }
 
-impl FloatBounds {
+impl RowStats {
     /// Takes the columns of a batch, in file order.
     pub fn observe(&mut self, columns: &[ArrayRef]) {
-        self.0.resize_with(columns.len(), FloatColumn::default);
+        self.0.resize_with(columns.len(), SeenColumn::default);
         for (seen, column) in self.0.iter_mut().zip(columns) {
             match column.data_type() {
                 DataType::Float32 => {
@@ -85,7 +85,7 @@ impl FloatBounds {
                     seen.has_nan |= low.is_some_and(f64::is_nan) || high.is_some_and(f64::is_nan);
                     seen.widen(low.map(ScalarValue::from), high.map(ScalarValue::from));
                 }
-                _ => continue,
+                _ => {}
             }
             seen.n_nulls += column.null_count() as u64;
         }
@@ -100,7 +100,7 @@ impl FloatBounds {
     }
 }
 
-impl FloatColumn {
+impl SeenColumn {
     fn widen(&mut self, low: Option<ScalarValue>, high: Option<ScalarValue>) {
         let is = |new: &ScalarValue, old: &Option<ScalarValue>, wanted| old.as_ref().is_none_or(|old| new.partial_cmp(old) == Some(wanted));
         if let Some(low) = low.filter(|low| is(low, &self.min, Ordering::Less)) {
@@ -123,12 +123,13 @@ fn is_whole(data_type: &DataType) -> bool {
     data_type.is_integer() || matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
 }
 
-/// How data files are written. `is_brief`: files of a stream's commit: most are small and merged soon. To look every number up in a
-/// dictionary took more than half of the time to write them, so those have none.
+/// How data files are written. `is_brief`: files of a stream's commit: most are small and merged soon, so time counts more than
+/// space. To look every number up in a dictionary took more than half of the time to write them; of the rest zstd took a quarter,
+/// dictionaries and bounds of texts a tenth each.
 pub fn writer_properties(schema: &Schema, is_brief: bool) -> WriterProperties {
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
+    let compression = if is_brief { Compression::SNAPPY } else { Compression::ZSTD(ZstdLevel::default()) };
+    let mut properties =
+        WriterProperties::builder().set_compression(compression).set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         if field.data_type().is_floating() {
@@ -136,6 +137,10 @@ pub fn writer_properties(schema: &Schema, is_brief: bool) -> WriterProperties {
             if is_brief {
                 properties = properties.set_column_dictionary_enabled(column, false);
             }
+        } else if is_brief && field.data_type() == &DataType::Utf8 {
+            properties = properties
+                .set_column_statistics_enabled(column.clone(), EnabledStatistics::None)
+                .set_column_dictionary_enabled(column, false);
         } else if counts_up(field) || (is_brief && is_whole(field.data_type())) {
             properties =
                 properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
@@ -145,8 +150,8 @@ pub fn writer_properties(schema: &Schema, is_brief: bool) -> WriterProperties {
 }
 
 impl FileStats {
-    /// Reads the statistics out of the footer of a file just written.
-    pub fn of_file(schema: &Schema, metadata: &ParquetMetaData, floats: &FloatBounds) -> Result<Self> {
+    /// Reads the statistics out of the footer of a file just written; what is not there, `rows` knows.
+    pub fn of_file(schema: &Schema, metadata: &ParquetMetaData, rows: &RowStats) -> Result<Self> {
         let internal = |error: &dyn std::fmt::Display| Error::internal(format!("statistics of a written file: {error}"));
         let n_rows = u64::try_from(metadata.file_metadata().num_rows()).map_err(|error| internal(&error))?;
         let mut columns = Vec::with_capacity(schema.fields().len());
@@ -156,13 +161,17 @@ impl FileStats {
                 continue;
             }
             if field.data_type().is_floating() {
-                columns.push(floats.stats(index));
+                columns.push(rows.stats(index));
                 continue;
             }
             let parquet_schema = metadata.file_metadata().schema_descr();
             let converter = StatisticsConverter::try_new(field.name(), schema, parquet_schema).map_err(|error| internal(&error))?;
             let groups = metadata.row_groups();
             let nulls = converter.row_group_null_counts(groups).map_err(|error| internal(&error))?;
+            if nulls.null_count() > 0 {
+                columns.push(rows.stats(index));
+                continue;
+            }
             let mut column = ColumnStats { n_nulls: Some(nulls.iter().flatten().sum()), ..ColumnStats::default() };
             if has_bounds(field.data_type()) {
                 let mins = converter.row_group_mins(groups).map_err(|error| internal(&error))?;
@@ -300,7 +309,9 @@ fn fraction_digits(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::datatypes::Field;
+    use datafusion::arrow::array::{BooleanArray, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use std::sync::Arc;
 
     #[track_caller]
     fn check(min: ScalarValue, text: &str) {
@@ -310,6 +321,25 @@ mod tests {
         let json = stats.to_json(&schema);
         assert!(json.contains(&format!("\"minValues\":{{\"a \\\"b\\\"\":{text}}}")), "{json}");
         assert_eq!(FileStats::from_json(&json, &schema), Some(stats), "{json}");
+    }
+
+    #[test]
+    fn texts_without_bounds_have_their_nulls_all_the_same() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Boolean, true)]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("y")]));
+        let flags: ArrayRef = Arc::new(BooleanArray::from(vec![None, None, Some(true)]));
+        let rows = RecordBatch::try_new(Arc::clone(&schema), vec![texts, flags]).unwrap();
+        for (is_brief, min) in [(true, None), (false, Some(ScalarValue::from("x")))] {
+            let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(writer_properties(&schema, is_brief))).unwrap();
+            let mut seen = RowStats::default();
+            for _ in 0..2 {
+                writer.write(&rows).unwrap();
+                seen.observe(rows.columns());
+            }
+            let stats = FileStats::of_file(&schema, &writer.close().unwrap(), &seen).unwrap();
+            let found = stats.columns.iter().map(|column| (column.min.clone(), column.n_nulls)).collect::<Vec<_>>();
+            assert_eq!(found, [(min, Some(2)), (None, Some(4))], "is_brief: {is_brief}");
+        }
     }
 
     #[test]

@@ -16,13 +16,12 @@ use super::options::{KafkaOptions, PayloadFormat};
 use super::registry::Patience;
 use crate::connect::{DeadLetter, MetadataKind, Origin, SourceColumns};
 use crate::error::{Code, Error, Result};
-use crate::tables::hive::{JsonRows, RowMisfit, TextRows};
+use crate::tables::hive::{JsonRows, Numbers, RowMisfit, TextRows};
 use avro::AvroRows;
 pub(in crate::connect::kafka) use avro::arrow_schema as avro_schema;
-use datafusion::arrow::array::builder::{Int32Builder, Int64Builder, TimestampMicrosecondBuilder};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::filter;
-use datafusion::arrow::datatypes::{FieldRef, Int32Type, SchemaRef, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use datafusion::arrow::error::ArrowError;
 use metadata::MetadataColumn;
 use raw::RawRows;
@@ -82,9 +81,9 @@ pub(super) struct Rows {
     places: Vec<Place>,
     payload: Payload,
     metadata: Vec<MetadataColumn>,
-    partitions: Int32Builder,
-    offsets: Int64Builder,
-    timestamps: TimestampMicrosecondBuilder,
+    partitions: Numbers<Int32Type>,
+    offsets: Numbers<Int64Type>,
+    timestamps: Numbers<TimestampMicrosecondType>,
     event_time: Option<usize>,
     record_bytes_max: usize,
     conflict_is_null: bool,
@@ -130,9 +129,9 @@ impl Rows {
             places,
             payload,
             metadata,
-            partitions: Int32Builder::new(),
-            offsets: Int64Builder::new(),
-            timestamps: TimestampMicrosecondBuilder::new(),
+            partitions: Numbers::new(&DataType::Int32),
+            offsets: Numbers::new(&DataType::Int64),
+            timestamps: Numbers::new(&DataType::Timestamp(TimeUnit::Microsecond, None)),
             event_time: columns.event_time,
             record_bytes_max: usize::try_from(options.record_bytes_max).unwrap_or(usize::MAX),
             conflict_is_null: options.conflict_is_null,

@@ -8,6 +8,7 @@ use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::arrow::error::ArrowError;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A value that does not fit: where, what type was wanted, and the text.
@@ -128,15 +129,16 @@ impl JsonColumn {
         }
     }
 
-    /// Appends a value by what the scanner knows of it. `false`: nothing was appended, [`Self::append`] must look at it.
-    pub(super) fn append_token(&mut self, value: &str, token: Token) -> bool {
-        match &mut self.shape {
-            Shape::Scalar(builder) => match token {
-                Token::PlainText => value.get(1..value.len() - 1).is_some_and(|text| builder.append_text(text)),
-                Token::Number { mantissa, n_decimals } => builder.append_number(mantissa, n_decimals),
-                Token::Other => false,
-            },
-            _ => false,
+    /// Appends the value that lies at `span` of `text` by what the scanner knows of it. `false`: nothing was appended,
+    /// [`Self::append`] must look at it.
+    #[inline(always)]
+    pub(super) fn append_token(&mut self, text: &str, span: Range<usize>, token: Token) -> bool {
+        let Shape::Scalar(builder) = &mut self.shape else { return false };
+        match token {
+            Token::Number { mantissa, n_decimals } => builder.append_number(mantissa, n_decimals),
+            // Without its quotes.
+            Token::PlainText => text.get(span.start + 1..span.end - 1).is_some_and(|text| builder.append_text(text)),
+            Token::Other => false,
         }
     }
 

@@ -10,9 +10,17 @@ use datafusion::arrow::datatypes::{Field, FieldRef};
 
 /// Keys are remembered by their place in the object up to here.
 const PLACES_MAX: usize = 256;
+/// .. when they and the blanks around them are no longer.
+const PLACE_BYTES_MAX: usize = 256;
 
-/// A quoted key and its colon; the column of the key, and whether it is spelt exactly so.
-type Place = (Vec<u8>, Option<(usize, bool)>);
+/// What led to a value at some place of the last object.
+#[derive(Debug)]
+struct Place {
+    /// All that stood between the value before and this one: `{"key":` at first, then `,"key":`, with its blanks.
+    before: Vec<u8>,
+    /// The column of the key, and whether it is spelt exactly so.
+    found: Option<(usize, bool)>,
+}
 
 /// Columns out of objects. One pass over each text; no allocation while objects look like the ones before.
 #[derive(Debug)]
@@ -20,7 +28,7 @@ pub(crate) struct JsonRows {
     fields: Vec<FieldRef>,
     columns: Vec<JsonColumn>,
     keys: KeyMap,
-    /// What the key at each place of the last object was.
+    /// The places of the last object: most are like it, and one comparison leads from value to value.
     places: Vec<Place>,
     /// Where the value of each column lies in the text.
     spans: Vec<Option<Span>>,
@@ -64,11 +72,13 @@ impl JsonRows {
                 misfit = append_nothing(column, &self.fields[idx], misfit);
                 continue;
             };
+            // The way of nearly all values.
+            if misfit.is_none() && column.append_token(text, span.start..span.end, span.token) {
+                continue;
+            }
             let value = &text[span.start..span.end];
             if misfit.is_some() {
                 column.append_null();
-            } else if column.append_token(value, span.token) {
-                // The way of nearly all values.
             } else if value == "null" {
                 misfit = append_nothing(column, &self.fields[idx], misfit);
             } else {
@@ -86,47 +96,37 @@ impl JsonRows {
     /// as the column counts more than one in another case.
     fn scan(&mut self, text: &[u8]) -> Result<(), &'static str> {
         let mut scanner = Scanner::new(text);
-        if scanner.is_at_end() {
-            return Err("the record is empty");
-        }
-        if text.trim_ascii_start().first() != Some(&b'{') {
-            return Err("the record is not a JSON object");
-        }
         self.spans.fill(None);
-        let (mut has_more, mut place) = (scanner.open_object()?, 0);
-        while has_more {
+        for place in 0.. {
             let found = match self.places.get(place) {
-                Some((known, found)) if scanner.take_key(known) => *found,
+                Some(known) if scanner.take_all(&known.before) => known.found,
                 _ => {
+                    let start = scanner.at();
+                    let has_more = if place == 0 { open(&mut scanner, text)? } else { scanner.next_member()? };
+                    if !has_more {
+                        break;
+                    }
                     let key = scanner.key()?;
-                    self.learn(place, key)
+                    self.learn(place, &text[start..scanner.at()], key)
                 }
             };
-            place += 1;
             let (range, token) = scanner.member_value()?;
             if let Some((idx, exact)) = found
                 && (exact || !self.spans[idx].is_some_and(|span| span.exact))
             {
                 self.spans[idx] = Some(Span { start: range.start, end: range.end, exact, token });
             }
-            has_more = scanner.next_member()?;
         }
         if scanner.is_at_end() { Ok(()) } else { Err("more text follows the object") }
     }
 
-    /// Finds the column of a key, and remembers it for the next object.
-    fn learn(&mut self, place: usize, key: &[u8]) -> Option<(usize, bool)> {
-        // It is the same key, before another colon.
-        if let Some((known, found)) = self.places.get(place)
-            && known.strip_suffix(b":") == Some(key)
-        {
-            return *found;
-        }
+    /// Finds the column of a key, and remembers what led to it for the next object.
+    fn learn(&mut self, place: usize, before: &[u8], key: &[u8]) -> Option<(usize, bool)> {
         let mut scratch = Vec::new();
         let found = unquote(key, &mut scratch).and_then(|key| self.keys.find(key));
-        if place < PLACES_MAX {
-            self.places.truncate(place);
-            self.places.push(([key, b":"].concat(), found));
+        self.places.truncate(place);
+        if self.places.len() == place && place < PLACES_MAX && before.len() <= PLACE_BYTES_MAX {
+            self.places.push(Place { before: before.to_vec(), found });
         }
         found
     }
@@ -140,6 +140,17 @@ impl JsonRows {
     pub(crate) fn take_nulled(&mut self) -> usize {
         std::mem::take(&mut self.n_nulled)
     }
+}
+
+/// Begins the one object of a record; `false`: it has no members.
+fn open(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<bool, &'static str> {
+    if scanner.is_at_end() {
+        return Err("the record is empty");
+    }
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err("the record is not a JSON object");
+    }
+    scanner.open_object()
 }
 
 /// Appends NULL where a value is missing; what is wrong so far, or now.

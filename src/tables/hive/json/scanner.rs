@@ -75,10 +75,14 @@ impl<'a> Scanner<'a> {
         Ok(!self.take(b'}'))
     }
 
-    /// Passes over the next key and its colon, when they are written exactly as `known`.
+    /// How many bytes were passed over.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Passes over `known` when the text goes on with all of it.
     #[inline(always)]
-    pub(crate) fn take_key(&mut self, known: &[u8]) -> bool {
-        self.blanks();
+    pub(crate) fn take_all(&mut self, known: &[u8]) -> bool {
         let found = begins_with(&self.text[self.at..], known);
         self.at += if found { known.len() } else { 0 };
         found
@@ -336,10 +340,11 @@ pub(crate) fn unquote<'b>(quoted: &'b [u8], scratch: &'b mut Vec<u8>) -> Option<
 #[inline(always)]
 fn begins_with(text: &[u8], known: &[u8]) -> bool {
     let Some(text) = text.get(..known.len()) else { return false };
-    match (text.last_chunk::<8>(), known.last_chunk::<8>()) {
-        (Some(text_end), Some(known_end)) => {
-            text_end == known_end && text.as_chunks::<8>().0.iter().zip(known.as_chunks::<8>().0).all(|(text, known)| text == known)
-        }
+    if let (Some(text_end), Some(known_end)) = (text.last_chunk::<8>(), known.last_chunk::<8>()) {
+        return text_end == known_end && text.as_chunks::<8>().0.iter().zip(known.as_chunks::<8>().0).all(|(text, known)| text == known);
+    }
+    match (text.last_chunk::<4>(), known.last_chunk::<4>()) {
+        (Some(text_end), Some(known_end)) => text_end == known_end && text.first_chunk::<4>() == known.first_chunk(),
         _ => text.iter().eq(known),
     }
 }

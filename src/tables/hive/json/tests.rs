@@ -190,14 +190,14 @@ fn a_known_key_is_taken_at_every_length_and_nothing_near_it() {
     for length in 0..=text.len() {
         let known = &text[..length];
         let mut scanner = Scanner::new(text);
-        assert!(scanner.take_key(known), "{length}");
+        assert!(scanner.take_all(known), "{length}");
         // One byte is another, wherever it stands; one is missing at the end.
         for place in 0..length {
             let mut near = known.to_vec();
             near[place] ^= 1;
-            assert!(!Scanner::new(text).take_key(&near), "{length} {place}");
+            assert!(!Scanner::new(text).take_all(&near), "{length} {place}");
         }
-        assert!(length == 0 || !Scanner::new(&text[..length - 1]).take_key(known), "{length}");
+        assert!(length == 0 || !Scanner::new(&text[..length - 1]).take_all(known), "{length}");
     }
 }
 

@@ -180,14 +180,18 @@ async fn a_second_stream_ends_the_first() {
     assert!(error.detail.unwrap().contains("offset:events:0"));
 }
 
-/// Columns of the table's files that have a dictionary.
-fn columns_with_dictionary(world: &World, table: &ManagedTable) -> BTreeSet<String> {
+/// How the user's columns are written in the table's files: name, codec, whether there is a dictionary, whether there are bounds.
+fn columns_of_files(world: &World, table: &ManagedTable) -> BTreeSet<(String, String, bool, bool)> {
     let mut found = BTreeSet::new();
     for name in World::live_files(table) {
         let file = std::fs::File::open(world.path().join(name)).unwrap();
         let metadata = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().metadata().clone();
         let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
-        found.extend(columns.filter(|column| column.dictionary_page_offset().is_some()).map(|column| column.column_path().string()));
+        found.extend(columns.filter(|column| !column.column_path().string().starts_with('_')).map(|column| {
+            let codec = column.compression().to_string();
+            let has_bounds = column.statistics().is_some_and(|statistics| statistics.min_bytes_opt().is_some());
+            (column.column_path().string(), codec, column.dictionary_page_offset().is_some(), has_bounds)
+        }));
     }
     found
 }
@@ -199,9 +203,12 @@ async fn files_of_epochs_are_quick_to_write_and_merged_ones_small() {
     for _ in 0..2 {
         world.commit_rows(&table, ROWS).await.unwrap();
     }
-    assert_eq!(columns_with_dictionary(&world, &table), BTreeSet::from(["p".to_owned()]));
+    let column = |name: &str, codec: &str, has_dictionary, has_bounds| (name.to_owned(), codec.to_owned(), has_dictionary, has_bounds);
+    let of_epochs = [column("id", "SNAPPY", false, true), column("p", "SNAPPY", false, false)];
+    assert_eq!(columns_of_files(&world, &table), BTreeSet::from(of_epochs));
     table.optimize(&world.pool()).await.unwrap();
-    assert_eq!(columns_with_dictionary(&world, &table), BTreeSet::from(["id".to_owned(), "p".to_owned()]));
+    let merged = [column("id", "ZSTD(ZstdLevel(1))", true, true), column("p", "ZSTD(ZstdLevel(1))", true, true)];
+    assert_eq!(columns_of_files(&world, &table), BTreeSet::from(merged));
     assert_eq!(world.query(&table, ALL).await, ["20|20|0|19"]);
 }
 
