@@ -5,6 +5,7 @@ use crate::engine::dispatch::{Answer, Call};
 use crate::engine::system::{self, streams};
 use crate::engine::{ddl_text, dml, edge, errors, maintenance, planning, providers, types};
 use crate::error::{Code, Error, Result};
+use crate::models::ModelOptions;
 use crate::parser::{DescribeTarget, ObjectName, Show, Statement};
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -382,8 +383,13 @@ fn model_rows(model: &Model) -> Vec<Row> {
     if let Some(version) = model.versions.iter().find(|version| version.version == model.default_version) {
         rows.push(row(["trained", &timestamp_text(version.trained_ms)]));
         rows.push(row(["train_seconds", &format!("{:.3}", version.train_seconds)]));
-        let parameters = version.parameters.iter().filter(|(name, _)| *name != "model_type");
-        rows.extend(parameters.map(|(name, value)| row([name, value])));
+        let model_type = &version.training.as_ref().unwrap_or(&model.training).model_type;
+        for (name, value) in version.parameters.iter().filter(|(name, _)| *name != "model_type") {
+            rows.push(row([name, value]));
+            // Who knows the option from another system looks for its name there.
+            let others = ModelOptions::other_spellings(model_type, name).into_iter();
+            rows.extend(others.filter(|other| !version.parameters.contains_key(*other)).map(|other| row([other, value])));
+        }
         rows.extend(version.metrics.iter().map(|(name, value)| row([name, &value.to_string()])));
     }
     rows
@@ -396,6 +402,34 @@ fn timestamp_text(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::{ModelVersion, Training};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn parameters_of_models_have_the_names_of_both_systems() {
+        let parameters = [("max_tree_depth", "5"), ("model_type", "random_forest_classifier"), ("num_parallel_tree", "20")];
+        let training = Training { model_type: "random_forest_classifier".into(), options: Vec::new(), query: "SELECT 1".into() };
+        let version = ModelVersion {
+            version: 1,
+            trained_ms: 0,
+            train_seconds: 0.5,
+            metrics: BTreeMap::new(),
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            training: None,
+        };
+        let model = Model {
+            id: "id".into(),
+            database: "public".into(),
+            name: "m".into(),
+            training,
+            default_version: 1,
+            versions: vec![version],
+            created_ms: 0,
+            owner: "admin".into(),
+        };
+        let expected = [["max_tree_depth", "5"], ["maxDepth", "5"], ["num_parallel_tree", "20"], ["numTrees", "20"]].map(row);
+        assert_eq!(model_rows(&model)[7..], expected);
+    }
 
     #[test]
     fn patterns_are_sql_or_hive() {

@@ -14,7 +14,7 @@ pub struct Iteration {
     pub iteration: u64,
     /// The training loss, where the algorithm knows it.
     pub loss: Option<f64>,
-    /// The loss on held-out rows, where it is computed between iterations.
+    /// The loss on held-out rows, where it is computed between iterations: of a recommender the rmse.
     pub eval_loss: Option<f64>,
     pub duration_ms: f64,
 }

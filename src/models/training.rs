@@ -66,6 +66,19 @@ impl ModelOptions {
         }
     }
 
+    /// What other systems call an option of a model type, as the catalog lists both. A name in the singular is a courtesy and
+    /// nobody's own.
+    pub fn other_spellings(model_type: &str, option: &str) -> Vec<&'static str> {
+        let aliases: &[&'static str] = if predictor::MODEL_TYPES.contains(&model_type) {
+            predictor::aliases(model_type, option)
+        } else if recommender::MODEL_TYPES.contains(&model_type) {
+            recommender::aliases(option)
+        } else {
+            &[]
+        };
+        aliases.iter().copied().filter(|alias| !option.starts_with(alias)).collect()
+    }
+
     /// Whether the model is trained on the rows of a query.
     pub fn needs_rows(&self) -> bool {
         !matches!(self, Self::Spark(_))
@@ -75,14 +88,14 @@ impl ModelOptions {
 /// How far a run is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainingProgress {
-    /// `reading`, `trial 3 of 12`, `fitting`, `evaluating`, `fitting on all rows`.
+    /// `reading`, `trial 3 of 12`, `fold 2 of 5`, `fitting`, `evaluating`, `fitting on all rows`.
     pub phase: String,
     /// Rows read so far.
     pub rows: u64,
     pub iteration: usize,
     pub max_iterations: usize,
     pub loss: Option<f64>,
-    /// The best held-out metric so far, by name.
+    /// What held-out rows say, by name: the best trial so far, a recommender after the iteration, a fit that was scored.
     pub metric: Option<(String, f64)>,
 }
 

@@ -85,7 +85,7 @@ fn common() -> Vec<Known> {
         known("hparam_tuning_algorithm", &[], Supported),
         known("hparam_tuning_objectives", &["hparam_tuning_objective"], Supported),
         known("max_parallel_trials", &[], Ignored),
-        known("warm_start", &[], Ignored),
+        known("warm_start", &[], Supported),
         known("model_registry", &[], Ignored),
         known("vertex_ai_model_id", &[], Ignored),
         known("enable_global_explain", &[], Ignored),
@@ -101,7 +101,11 @@ fn common() -> Vec<Known> {
 }
 
 fn supervised() -> Vec<Known> {
-    vec![known("input_label_cols", &["labelCol", "input_label_col"], Supported), known("weight_col", &[], Supported)]
+    vec![
+        known("input_label_cols", &["labelCol", "input_label_col"], Supported),
+        known("weight_col", &[], Supported),
+        known("k_folds", &["numFolds"], Supported),
+    ]
 }
 
 fn classifier() -> Vec<Known> {
@@ -126,11 +130,11 @@ fn iterative() -> Vec<Known> {
         known("max_iterations", &["maxIter"], Supported),
         known("tolerance", &["tol", "min_rel_progress"], Supported),
         known("early_stop", &[], Supported),
-        known("learn_rate", &[], Ignored),
-        known("learn_rate_strategy", &[], Ignored),
-        known("ls_init_learn_rate", &[], Ignored),
-        known("optimize_strategy", &[], Ignored),
-        known("solver", &[], Ignored),
+        known("learn_rate", &[], Supported),
+        known("learn_rate_strategy", &[], Supported),
+        known("ls_init_learn_rate", &[], Supported),
+        known("optimize_strategy", &[], Supported),
+        known("solver", &[], Supported),
     ]
 }
 
@@ -149,11 +153,11 @@ fn tree() -> Vec<Known> {
         known("min_tree_child_weight", &["minInstancesPerNode"], Searchable),
         known("min_split_loss", &["minInfoGain"], Searchable),
         known("subsample", &["subsamplingRate"], Searchable),
-        known("category_encoding_method", &[], Ignored),
-        known("tree_method", &[], Ignored),
+        known("category_encoding_method", &[], Supported),
+        known("tree_method", &[], Supported),
         known("cacheNodeIds", &[], Ignored),
         known("maxMemoryInMB", &[], Ignored),
-        known("minWeightFractionPerNode", &[], Ignored),
+        known("minWeightFractionPerNode", &[], Supported),
     ]
 }
 
@@ -174,12 +178,12 @@ fn boosted() -> Vec<Known> {
         known("l2_reg", &[], Searchable),
         known("early_stop", &[], Supported),
         known("colsample_bytree", &[], Searchable),
-        known("min_rel_progress", &["validationTol"], Ignored),
+        known("min_rel_progress", &["validationTol"], Supported),
         known("booster_type", &[], Supported),
-        // Spark's, of which boosting has one.
-        known("feature_subset_strategy", &[], Ignored),
-        known("impurity", &[], Ignored),
-        known("lossType", &[], Ignored),
+        known("colsample_bynode", &[], Searchable),
+        known("feature_subset_strategy", &[], Searchable),
+        known("impurity", &[], Supported),
+        known("lossType", &[], Supported),
     ]
 }
 
@@ -197,7 +201,7 @@ fn kmeans() -> Vec<Known> {
         known("distance_type", &["distanceMeasure"], Supported),
         known("kmeans_init_method", &["initMode"], Supported),
         known("weight_col", &[], Supported),
-        known("initSteps", &[], Ignored),
+        known("initSteps", &[], Supported),
     ]
 }
 
@@ -206,6 +210,6 @@ fn pca() -> Vec<Known> {
         known("num_principal_components", &["k"], Searchable),
         known("pca_explained_variance_ratio", &[], Supported),
         known("scale_features", &["standardize_features"], Supported),
-        known("pca_solver", &[], Ignored),
+        known("pca_solver", &[], Supported),
     ]
 }

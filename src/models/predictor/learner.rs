@@ -1,7 +1,8 @@
 //! The options of each learner as the parameters of weir_ml, with the defaults of the system whose spelling was used.
 
+use super::fixed;
 use crate::error::{Code, Error, Result};
-use crate::models::option::Reader;
+use crate::models::option::{Reader, fold};
 use std::collections::BTreeMap;
 use weir_ml::bayes::NaiveBayes;
 use weir_ml::cluster::Kmeans;
@@ -73,6 +74,7 @@ impl LearnerOptions {
     /// # Errors
     /// `InvalidParameter` with the option's name, `NotSupported` for what other systems have and we do not.
     pub fn read(reader: &Reader, model_type: &str, is_spark: bool) -> Result<Self> {
+        fixed::check(reader, model_type)?;
         let values = Values { reader, is_spark };
         match model_type {
             "glm" => values.glm(),
@@ -188,7 +190,12 @@ fn boosted_parameters(params: &BoostParams, parameters: &mut Parameters) {
     parameters.put("min_split_loss", params.min_split_gain);
     parameters.put("subsample", params.subsample);
     parameters.put("colsample_bytree", params.feature_fraction);
+    parameters.put("feature_subset_strategy", subset_name(params.feature_subset));
     parameters.put("early_stop", params.early_stopping_rounds.is_some());
+    // One round is what a share of progress goes with.
+    if params.early_stopping_rounds == Some(1) {
+        parameters.put("min_rel_progress", params.min_progress);
+    }
 }
 
 fn family_names(family: Family) -> (&'static str, &'static str) {
@@ -234,13 +241,9 @@ impl Values<'_, '_> {
     }
 
     fn linear(&self, is_elastic_net: bool) -> Result<LearnerOptions> {
-        let nothing_given = ["l1_reg", "l2_reg", "regParam", "elasticNetParam"].iter().all(|name| self.reader.given(name).is_none());
-        let regularisation = if is_elastic_net && nothing_given {
-            // Mild on standardised columns; an elastic net without a penalty would be a linear regression.
-            Regularisation::spark(0.01, 0.5)
-        } else {
-            self.penalty(Regularisation::NONE, if is_elastic_net { 0.5 } else { 0.0 })?
-        };
+        // Mild on standardised columns; an elastic net without a penalty would be a linear regression.
+        let default = if is_elastic_net { Regularisation::spark(0.01, 0.5) } else { Regularisation::NONE };
+        let regularisation = self.penalty(default, if is_elastic_net { 0.5 } else { 0.0 })?;
         let encoding = self.encoding()?;
         let params = LinearRegression {
             regularisation,
@@ -258,6 +261,10 @@ impl Values<'_, '_> {
         let regularisation = self.penalty(Regularisation::NONE, 0.0)?;
         let regularisation = match regularisation.scaling {
             // Spark penalises the features as they came here.
+            Scaling::Spark if !regularisation.is_none() && self.reader.flag("standardization")? == Some(true) => {
+                let hint = "Its penalty counts the weights of columns as they came: leave standardization out.";
+                return Err(self.not_supported("standardization of a generalised linear model", hint));
+            }
             Scaling::Spark => Regularisation { scaling: Scaling::Mean, ..regularisation },
             _ => regularisation,
         };
@@ -296,21 +303,24 @@ impl Values<'_, '_> {
         let number = |name: &'static str, to: f64| self.reader.number(name, 0.0, to);
         let spark = (number("regParam", 1e12)?, number("elasticNetParam", 1.0)?);
         let bigquery = (number("l1_reg", 1e12)?, number("l2_reg", 1e12)?);
-        let is_standardised = self.reader.flag("standardization")?;
-        match (spark, bigquery) {
-            ((None, None), (None, None)) => Ok(default),
-            ((None, None), (l1, l2)) => Ok(Regularisation { l1: l1.unwrap_or(0.0), l2: l2.unwrap_or(0.0), scaling: Scaling::Sum }),
-            ((total, share), (None, None)) => {
-                let penalty = Regularisation::spark(total.unwrap_or(0.0), share.unwrap_or(default_share));
-                let scaling = if is_standardised == Some(false) { Scaling::Mean } else { penalty.scaling };
-                Ok(Regularisation { scaling, ..penalty })
-            }
+        let penalty = match (spark, bigquery) {
+            ((None, None), (None, None)) => default,
+            ((None, None), (l1, l2)) => Regularisation { l1: l1.unwrap_or(0.0), l2: l2.unwrap_or(0.0), scaling: Scaling::Sum },
+            ((total, share), (None, None)) => Regularisation::spark(total.unwrap_or(0.0), share.unwrap_or(default_share)),
             _ => {
                 let what = format!("model \"{}\" has the penalties of two systems", self.reader.model());
-                Err(Error::new(Code::InvalidParameter, what)
+                return Err(Error::new(Code::InvalidParameter, what)
                     .detail("regParam and elasticNetParam are added to the mean loss, l1_reg and l2_reg to the sum.")
-                    .hint("Keep one pair of them."))
+                    .hint("Keep one pair of them."));
             }
+        };
+        match self.reader.flag("standardization")? {
+            Some(true) if !penalty.is_none() && penalty.scaling != Scaling::Spark => {
+                let hint = "They count the weights of columns as they came: use regParam, or leave standardization out.";
+                Err(self.not_supported("standardization with l1_reg or l2_reg", hint))
+            }
+            Some(false) if penalty.scaling == Scaling::Spark => Ok(Regularisation { scaling: Scaling::Mean, ..penalty }),
+            _ => Ok(penalty),
         }
     }
 
@@ -330,6 +340,12 @@ impl Values<'_, '_> {
     fn max_iterations(&self) -> Result<Option<usize>> {
         self.reader.flag("early_stop")?;
         self.reader.number("tolerance", 0.0, 1.0)?;
+        // All ways lead to the same weights; ours has no steps to choose.
+        self.reader.choice("optimize_strategy", &["auto_strategy", "batch_gradient_descent", "normal_equation"])?;
+        self.reader.choice("solver", &["auto", "normal", "l-bfgs", "irls"])?;
+        self.reader.choice("learn_rate_strategy", &["line_search", "constant"])?;
+        self.reader.number("learn_rate", 0.0, 1e300)?;
+        self.reader.number("ls_init_learn_rate", 0.0, 1e300)?;
         // Other systems' iterations are cheap gradient steps; a bound below ours is no wish to stop early.
         Ok(self.count("max_iterations", 1, 1_000_000)?.map(|n| n.max(100)))
     }
@@ -443,8 +459,7 @@ impl Values<'_, '_> {
         }
         let number = |name: &'static str| self.reader.number(name, 0.0, 1e300);
         let defaults = BoostParams::default();
-        // Rounds without progress on held-out rows after which training ends.
-        const EARLY_STOPPING_ROUNDS: usize = 10;
+        let (early_stopping_rounds, min_progress) = self.early_stop()?;
         Ok(BoostParams {
             n_iterations: self.count("max_iterations", 1, 100_000)?.unwrap_or(20),
             learning_rate: self.share("learn_rate")?.unwrap_or(self.default(0.3, 0.1)),
@@ -455,9 +470,31 @@ impl Values<'_, '_> {
             min_split_gain: number("min_split_loss")?.unwrap_or(0.0),
             subsample: self.share("subsample")?.unwrap_or(1.0),
             feature_fraction: self.share("colsample_bytree")?.unwrap_or(1.0),
-            early_stopping_rounds: (self.reader.flag("early_stop")? == Some(true)).then_some(EARLY_STOPPING_ROUNDS),
+            // Of one tree Spark's `auto` is all.
+            feature_subset: self.feature_subset()?.filter(|subset| *subset != FeatureSubset::Auto).unwrap_or(FeatureSubset::All),
+            early_stopping_rounds,
+            min_progress,
             ..defaults
         })
+    }
+
+    /// Rounds without progress on held-out rows after which boosting ends, and the share of the loss that is progress. With a
+    /// share it ends at the first iteration that makes less, as in BigQuery and Spark.
+    fn early_stop(&self) -> Result<(Option<usize>, f64)> {
+        const ROUNDS: usize = 10;
+        let share = self.reader.number("min_rel_progress", 0.0, 1.0)?;
+        // Spark's share counts only beside rows to validate on, which are asked for with early_stop here.
+        let is_spark = self.reader.given("min_rel_progress").is_some_and(|(key, _)| fold(key) == "validationtol");
+        match (self.reader.flag("early_stop")?, share) {
+            (Some(false), Some(_)) if !is_spark => {
+                let what = format!("option \"min_rel_progress\" of model \"{}\" needs early_stop", self.reader.model());
+                Err(Error::new(Code::InvalidParameter, what).detail("early_stop is FALSE."))
+            }
+            (None, Some(share)) if !is_spark => Ok((Some(1), share)),
+            (Some(true), Some(share)) => Ok((Some(1), share)),
+            (Some(true), None) => Ok((Some(ROUNDS), 0.0)),
+            _ => Ok((None, 0.0)),
+        }
     }
 
     fn naive_bayes(&self) -> Result<NaiveBayes> {
@@ -475,6 +512,8 @@ impl Values<'_, '_> {
         if self.reader.choice("kmeans_init_method", &["random", "kmeans++", "k-means||", "custom"])? == Some("custom") {
             return Err(self.not_supported("kmeans_init_method 'custom'", "Use 'kmeans++'."));
         }
+        // Of k-means||; of five starts by k-means++ the best one needs no more steps.
+        self.count("initSteps", 1, 1_000_000)?;
         let defaults = Kmeans::default();
         let params = Kmeans {
             max_iterations: self.count("max_iterations", 1, 1_000_000)?.unwrap_or(defaults.max_iterations),
@@ -487,6 +526,8 @@ impl Values<'_, '_> {
     }
 
     fn pca(&self) -> Result<Pca> {
+        // Components are exact, whichever way they would be found.
+        self.reader.choice("pca_solver", &["auto", "full", "randomized"])?;
         let count = self.count("num_principal_components", 1, 100_000)?;
         let components = match (count, self.share("pca_explained_variance_ratio")?) {
             (Some(_), Some(_)) => {

@@ -11,6 +11,7 @@ mod algorithm; //            the learners of weir_ml behind one door
 pub(super) mod artefact; //  a predictor as files
 pub(super) mod columns; //   columns of a query as numbers and texts
 mod features; //             how columns become features, and are kept with the model
+mod fixed; //                options that have one value here
 mod known; //                which options each model type knows
 mod labels; //               labels of any type as classes
 pub(super) mod learned; //   what was learned, whoever trained it
@@ -26,6 +27,7 @@ mod tables; //               weights, importances, centroids
 mod trained; //              a model of our own
 mod training; //             a training run
 mod trials; //               a search over options
+mod validation; //           fits scored on rows that they have not seen
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +61,11 @@ pub(super) const MODEL_TYPES: &[&str] = &[
     "pca",
     "naive_bayes",
 ];
+
+/// The other spellings of an option of a model type, one of [`MODEL_TYPES`].
+pub(super) fn aliases(model_type: &str, option: &str) -> &'static [&'static str] {
+    known::of_type(model_type).iter().find(|known| known.name == option).map(|known| known.aliases).unwrap_or_default()
+}
 
 /// A table about a model, by the name of its `ML.` function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::known;
 use super::learner::LearnerOptions;
+use super::rows::EVAL_FRACTION;
 use super::search::Search;
 use crate::error::{Code, Error, Result};
 use crate::models::option::{ModelOption, Reader};
@@ -51,6 +52,10 @@ pub(super) enum DataSplit {
     },
     /// The rows where `data_split_col` is not FALSE.
     Custom,
+    /// Each row once, in one of so many rounds; of every class its share.
+    Folds {
+        n_folds: usize,
+    },
     NoSplit,
 }
 
@@ -76,7 +81,16 @@ impl PredictorOptions {
     pub fn parse(model: &str, model_type: &str, options: &[(String, ModelOption)]) -> Result<Self> {
         let table = known::of_type(model_type);
         match Search::parse(model, options, table)? {
-            None => Self::parse_plain(model, model_type, options),
+            None => {
+                let plain = Self::parse_plain(model, model_type, options)?;
+                if matches!(plain.split, DataSplit::Folds { .. }) && !plain.refit {
+                    let what = format!("option \"refit\" of model \"{model}\" cannot be FALSE beside \"k_folds\"");
+                    return Err(Error::new(Code::InvalidParameter, what)
+                        .detail("Each fold has a fit of its own, and none of them is the model.")
+                        .hint("Leave refit out: the model is fitted to all rows."));
+                }
+                Ok(plain)
+            }
             Some(mut search) => {
                 let unsearched = Reader::new(model, &search.without_searched(options), table)
                     .and_then(|reader| LearnerOptions::read(&reader, model_type, is_spark(options)));
@@ -151,6 +165,10 @@ impl PredictorOptions {
             DataSplit::Auto => ("auto_split", None),
             DataSplit::Sequential { eval_fraction } => ("seq", Some(eval_fraction)),
             DataSplit::Custom => ("custom", None),
+            DataSplit::Folds { n_folds } => {
+                put("k_folds", n_folds.to_string());
+                ("random", None)
+            }
             DataSplit::NoSplit => ("no_split", None),
         };
         put("data_split_method", method.to_owned());
@@ -195,7 +213,7 @@ impl Values<'_> {
 
     fn data_split(&self, model_type: &str, has_column: bool) -> Result<DataSplit> {
         let given = self.0.number("data_split_eval_fraction", 0.0, 1.0)?;
-        let eval_fraction = given.unwrap_or(0.2);
+        let eval_fraction = given.unwrap_or(EVAL_FRACTION);
         if eval_fraction <= 0.0 || eval_fraction >= 1.0 {
             let error = self.0.wrong("data_split_eval_fraction", &eval_fraction.to_string(), "a number between 0 and 1, both excluded");
             return Err(error.hint("Use data_split_method='no_split' to hold nothing out."));
@@ -222,6 +240,9 @@ impl Values<'_> {
             let what = format!("option \"data_split_eval_fraction\" of model \"{model}\" needs data_split_method 'random' or 'seq'");
             return Err(Error::new(Code::InvalidParameter, what).detail(format!("data_split_method is '{method}'.")));
         }
+        if let Some(n_folds) = self.0.integer("k_folds", 2..=100)?.and_then(|number| usize::try_from(number).ok()) {
+            return self.folds(n_folds, method, given.is_some());
+        }
         Ok(match method {
             "auto_split" => DataSplit::Auto,
             "seq" => DataSplit::Sequential { eval_fraction },
@@ -229,6 +250,21 @@ impl Values<'_> {
             "no_split" => DataSplit::NoSplit,
             _ => DataSplit::Random { eval_fraction },
         })
+    }
+
+    fn folds(&self, n_folds: usize, method: &str, has_fraction: bool) -> Result<DataSplit> {
+        let model = self.0.model();
+        if method != "random" {
+            let what = format!("option \"k_folds\" of model \"{model}\" needs data_split_method 'random'");
+            return Err(Error::new(Code::InvalidParameter, what).detail(format!("data_split_method is '{method}'.")));
+        }
+        if has_fraction {
+            let what = format!("model \"{model}\" has both options \"k_folds\" and \"data_split_eval_fraction\"");
+            return Err(Error::new(Code::InvalidParameter, what)
+                .detail(format!("Each of {n_folds} folds is held out once."))
+                .hint("Keep one of them."));
+        }
+        Ok(DataSplit::Folds { n_folds })
     }
 
     /// `class_weights` is a list of pairs, as BigQuery's array of structs comes: `[STRUCT('Yes', 3), STRUCT('No', 1)]`, of texts such as

@@ -46,7 +46,8 @@ impl Part {
     }
 }
 
-fn taken<T: Copy>(values: &[T], places: &[u32]) -> Vec<T> {
+/// The values at these places.
+pub(super) fn taken<T: Copy>(values: &[T], places: &[u32]) -> Vec<T> {
     places.iter().map(|place| values[*place as usize]).collect()
 }
 
@@ -74,7 +75,7 @@ enum SplitValues {
 }
 
 impl TrainingSet {
-    /// Which rows are held out; `None` when none are.
+    /// Which rows are held out; `None` when none are. Folds are not made here: beside them a fifth is held out of a search.
     pub fn hold_out(&self, options: &PredictorOptions) -> Result<Option<RowSplit>, LearnError> {
         let n_rows = self.part.frame.n_rows();
         let random = |fraction: f64| match &self.part.target {
@@ -84,10 +85,11 @@ impl TrainingSet {
         let rows = match (options.split, &self.split) {
             (DataSplit::NoSplit, _) => return Ok(None),
             (DataSplit::Auto, _) if n_rows < AUTO_SPLIT_ROWS_MIN => return Ok(None),
-            (DataSplit::Auto, _) => random((AUTO_SPLIT_EVAL_ROWS_MAX / n_rows as f64).min(0.2))?,
+            (DataSplit::Auto, _) => random((AUTO_SPLIT_EVAL_ROWS_MAX / n_rows as f64).min(EVAL_FRACTION))?,
             (DataSplit::Sequential { eval_fraction }, SplitValues::Times(times)) => split::sequential_rows(times, eval_fraction)?,
             (DataSplit::Custom, SplitValues::Marks(marks)) => split::custom_rows(marks)?,
             (DataSplit::Random { eval_fraction } | DataSplit::Sequential { eval_fraction }, _) => random(eval_fraction)?,
+            (DataSplit::Folds { .. }, _) => random(EVAL_FRACTION)?,
             (DataSplit::Custom, _) => return Ok(None),
         };
         Ok(Some(rows).filter(|rows| !rows.eval.is_empty()))
@@ -105,6 +107,8 @@ impl TrainingSet {
 const AUTO_SPLIT_ROWS_MIN: usize = 500;
 /// and never more than so many are held out.
 const AUTO_SPLIT_EVAL_ROWS_MAX: f64 = 10_000.0;
+/// The share held out when nothing else says.
+pub(super) const EVAL_FRACTION: f64 = 0.2;
 
 /// Which columns of a query are what.
 #[derive(Debug)]

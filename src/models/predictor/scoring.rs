@@ -142,6 +142,36 @@ impl Scorer {
     }
 }
 
+/// The scores of the folds of a cross-validation: measures are means over the folds, the confusion matrix and the ROC curve
+/// are of all rows, each predicted by the fit that has not seen it.
+#[derive(Debug, Default)]
+pub(super) struct FoldScores {
+    folds: Vec<HeldOut>,
+    /// Of two classes.
+    ranked: RankedScores,
+}
+
+impl FoldScores {
+    /// Adds a fold, which has all its rows.
+    pub fn add(&mut self, fold: Scorer) {
+        if let Scorer::Classification { n_classes: 2, probabilities, actual, .. } = &fold {
+            probabilities.iter().skip(1).step_by(2).zip(actual).for_each(|(score, class)| self.ranked.add(*score, *class == 1));
+        }
+        self.folds.push(fold.finish());
+    }
+
+    /// What the folds say together.
+    pub fn finish(self) -> HeldOut {
+        let mut confusion: Vec<u64> = Vec::new();
+        for fold in &self.folds {
+            confusion.resize(fold.confusion.len(), 0);
+            confusion.iter_mut().zip(&fold.confusion).for_each(|(sum, count)| *sum += count);
+        }
+        let evaluations: Vec<Evaluation> = self.folds.into_iter().map(|fold| fold.evaluation).collect();
+        HeldOut { evaluation: Evaluation::mean(&evaluations), confusion, roc: roc_lines(&self.ranked) }
+    }
+}
+
 /// The place of the best number; of equals the first.
 fn best(numbers: &[f64], is_better: impl Fn(f64, f64) -> bool) -> u32 {
     let mut best = 0;

@@ -2,10 +2,11 @@
 
 use super::algorithm::{self, Algorithm};
 use super::learned::{Learned, Task};
-use super::options::{ClassWeights, PredictorOptions, TaskKind};
+use super::options::{ClassWeights, DataSplit, PredictorOptions, TaskKind};
 use super::rows::{Part, RowCollector, Target, TrainingSet};
 use super::scoring::{HeldOut, Scorer, Truth};
 use super::trained::TrainedPredictor;
+use super::validation::{Material, Splits};
 use super::{PredictorModel, columns, trials};
 use crate::error::{Code, Error, Result, nearest};
 use crate::models::evaluation::Measure;
@@ -59,9 +60,9 @@ pub(super) struct Run {
 }
 
 /// A learner's model with the iterations that led to it.
-pub(super) struct Fitted {
-    pub algorithm: Algorithm,
-    pub iterations: Vec<Iteration>,
+struct Fitted {
+    algorithm: Algorithm,
+    iterations: Vec<Iteration>,
 }
 
 impl Run {
@@ -74,26 +75,26 @@ impl Run {
             None => Vec::new(),
         };
         let factors = self.class_factors(&class_names)?;
-        let split = rows.hold_out(&self.options).map_err(|error| self.explain(&error, &rows, &all))?;
+        let material = Material { rows: &rows, factors, class_names };
+        // Without a search every row is held out once; the folds of a search are those of its trials.
+        let folds = match (self.options.split, &self.options.search) {
+            (DataSplit::Folds { n_folds }, None) => Some(Splits::folds(&self.spec.name, &all, n_folds, self.options.seed)?),
+            _ => None,
+        };
+        let split = if folds.is_some() { Ok(None) } else { rows.hold_out(&self.options) };
+        let split = split.map_err(|error| self.explain(&error, &rows, &all))?;
         let mut report = TrainingReport::default();
         let train_places = split.as_ref().map_or(&all, |split| &split.train);
         if let Some(search) = self.options.search.clone() {
-            let (trials, best) = trials::run(&self, &search, &rows, train_places, &factors, &class_names)?;
+            let (trials, best) = trials::run(&self, &search, &material, train_places)?;
             report.trials = trials;
             self.options = best;
         }
-        let fit = |places: &[u32], phase: &str| -> Result<(TrainedPredictor, Vec<Iteration>)> {
-            let part = if places.len() == n_rows { None } else { Some(rows.part.take(places)) };
-            let fitted = self.fit(&self.options, part.as_ref().unwrap_or(&rows.part), &factors, phase);
-            let fitted = fitted.map_err(|error| self.explain(&error, &rows, places))?;
-            let is_label_encoded = self.options.learner.is_label_encoded();
-            let model = TrainedPredictor::new(rows.features.clone(), class_names.clone(), is_label_encoded, fitted.algorithm);
-            Ok((model, fitted.iterations))
-        };
-        let (model, iterations, held_out, rows_train) = match &split {
-            Some(split) => {
+        let fit = |places: &[u32], phase: &str| self.fit_rows(&self.options, &material, places, phase);
+        let (model, iterations, held_out, rows_train) = match (&split, &folds) {
+            (Some(split), _) => {
                 let (model, iterations) = fit(&split.train, "fitting")?;
-                let held_out = self.score(&model, &rows.part.take(&split.eval), &rows)?;
+                let held_out = self.evaluate(&model, &rows.part.take(&split.eval), &rows)?;
                 if self.options.refit {
                     let (model, iterations) = fit(&all, "fitting on all rows")?;
                     (model, iterations, Some(held_out), split.train.len())
@@ -101,11 +102,16 @@ impl Run {
                     (model, iterations, Some(held_out), split.train.len())
                 }
             }
-            None => {
+            (None, Some(folds)) => {
+                let held_out = self.try_out(&self.options, &material, folds, None)?;
+                let (model, iterations) = fit(&all, "fitting on all rows")?;
+                (model, iterations, Some(held_out), n_rows)
+            }
+            (None, None) => {
                 let (model, iterations) = fit(&all, "fitting")?;
                 // Clusters and components are scored on the rows that they describe.
                 let is_scored = matches!(self.options.task(), TaskKind::Clustering | TaskKind::Reduction);
-                let held_out = if is_scored { Some(self.score(&model, &rows.part, &rows)?) } else { None };
+                let held_out = if is_scored { Some(self.evaluate(&model, &rows.part, &rows)?) } else { None };
                 (model, iterations, held_out, n_rows)
             }
         };
@@ -169,11 +175,28 @@ impl Run {
         }
     }
 
-    /// Fits the learner of `options` to rows.
+    /// A model of the rows at some places.
     ///
     /// # Errors
-    /// Those of the learner; rows are places in `part`.
-    pub fn fit(&self, options: &PredictorOptions, part: &Part, factors: &ClassFactors, phase: &str) -> Result<Fitted, LearnError> {
+    /// Those of the learner in the user's words.
+    pub fn fit_rows(
+        &self,
+        options: &PredictorOptions,
+        material: &Material,
+        places: &[u32],
+        phase: &str,
+    ) -> Result<(TrainedPredictor, Vec<Iteration>)> {
+        let Material { rows, factors, class_names } = material;
+        let part = if places.len() == rows.part.frame.n_rows() { None } else { Some(rows.part.take(places)) };
+        let fitted = self.fit(options, part.as_ref().unwrap_or(&rows.part), factors, phase);
+        let fitted = fitted.map_err(|error| self.explain(&error, rows, places))?;
+        let is_label_encoded = options.learner.is_label_encoded();
+        let model = TrainedPredictor::new(rows.features.clone(), class_names.clone(), is_label_encoded, fitted.algorithm);
+        Ok((model, fitted.iterations))
+    }
+
+    /// Fits the learner of `options` to rows. Errors name places in `part`.
+    fn fit(&self, options: &PredictorOptions, part: &Part, factors: &ClassFactors, phase: &str) -> Result<Fitted, LearnError> {
         let iterations: Mutex<Vec<Iteration>> = Mutex::default();
         let start = Instant::now();
         let n_rows = part.frame.n_rows() as u64;
@@ -213,13 +236,18 @@ impl Run {
         Ok(Fitted { algorithm, iterations })
     }
 
+    fn evaluate(&self, model: &TrainedPredictor, part: &Part, rows: &TrainingSet) -> Result<HeldOut> {
+        let n_rows = part.frame.n_rows() as u64;
+        (self.spec.observer)(TrainingProgress { phase: "evaluating".to_owned(), rows: n_rows, ..TrainingProgress::default() });
+        Ok(self.score(model, part, rows)?.finish())
+    }
+
     /// Scores a model on rows that it has not been fitted to.
     ///
     /// # Errors
     /// `Cancelled`.
-    pub fn score(&self, model: &TrainedPredictor, part: &Part, rows: &TrainingSet) -> Result<HeldOut> {
+    pub fn score(&self, model: &TrainedPredictor, part: &Part, rows: &TrainingSet) -> Result<Scorer> {
         let n_rows = part.frame.n_rows();
-        (self.spec.observer)(TrainingProgress { phase: "evaluating".to_owned(), rows: n_rows as u64, ..TrainingProgress::default() });
         let mut scorer = Scorer::new(&self.task(rows, model), model.centroid_distances());
         let unfit = |error: LearnError| Error::internal(format!("a model cannot predict its own rows: {error}"));
         for first in (0..n_rows).step_by(ROWS_SCORED_AT_ONCE) {
@@ -237,7 +265,7 @@ impl Run {
             };
             scorer.add(&predictions, truth);
         }
-        Ok(scorer.finish())
+        Ok(scorer)
     }
 
     fn task(&self, rows: &TrainingSet, model: &TrainedPredictor) -> Task {

@@ -1,11 +1,11 @@
-//! A search over options: every trial is fitted to a part of the training rows and scored on the rest. The rows
-//! held out of the whole run are seen by no trial.
+//! A search over options: every trial is fitted to a part of the training rows and scored on the rest, or to each of
+//! several folds in turn. The rows held out of the whole run are seen by no trial.
 
 use super::options::{DataSplit, PredictorOptions, TaskKind};
-use super::rows::{Target, TrainingSet};
+use super::rows::{EVAL_FRACTION, Target, TrainingSet, taken};
 use super::search::Search;
-use super::trained::TrainedPredictor;
-use super::training::{ClassFactors, Run};
+use super::training::Run;
+use super::validation::{Material, Splits, of_places};
 use crate::error::{Code, Error, Result};
 use crate::models::evaluation::Measure;
 use crate::models::option::ModelOption;
@@ -20,42 +20,16 @@ const SMALLER_IS_BETTER: &[&str] =
 const OF_CLASSES: &[&str] = &["precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc"];
 const OF_NUMBERS: &[&str] =
     &["mean_absolute_error", "mean_squared_error", "mean_squared_log_error", "median_absolute_error", "r2_score", "explained_variance"];
-/// Share of the training rows on which trials are compared.
-const EVAL_FRACTION: f64 = 0.2;
 /// Keeps the split of the trials apart from that of the run.
-const PURPOSE: u64 = 0x7217_A150_5EA2_C400;
+pub(super) const PURPOSE: u64 = 0x7217_A150_5EA2_C400;
 
-/// Runs the trials; returns their rows and the options of the best one.
+/// Runs the trials on the rows at some places; returns what they scored and the options of the best one.
 ///
 /// # Errors
 /// `InvalidParameter` for an objective that the model does not have; the error of the first trial when all fail.
-pub(super) fn run(
-    run: &Run,
-    search: &Search,
-    rows: &TrainingSet,
-    places: &[u32],
-    factors: &ClassFactors,
-    class_names: &[String],
-) -> Result<(Vec<Trial>, PredictorOptions)> {
+pub(super) fn run(run: &Run, search: &Search, material: &Material, places: &[u32]) -> Result<(Vec<Trial>, PredictorOptions)> {
     let objective = objective(run, search)?;
-    let labels = rows.part.take(places);
-    let by_time = match run.options.split {
-        DataSplit::Sequential { eval_fraction } => rows.split_by_time(places, eval_fraction),
-        _ => None,
-    };
-    let split = match (by_time, &labels.target) {
-        // Trials must not see the future either.
-        (Some(split), _) => split,
-        (None, Target::Classes(codes, _)) => split::stratified(codes, EVAL_FRACTION, run.options.seed ^ PURPOSE),
-        (None, _) => split::rows(places.len(), EVAL_FRACTION, run.options.seed ^ PURPOSE),
-    };
-    let split = split.map_err(|error| run.explain(&error, rows, places))?;
-    if split.eval.is_empty() {
-        let what = format!("the training query of model \"{}\" returned too few rows for a search", run.spec.name);
-        return Err(Error::new(Code::InvalidValue, what).hint("Give every option one value."));
-    }
-    let (train, eval) = (labels.take(&split.train), labels.take(&split.eval));
-    let train_places: Vec<u32> = split.train.iter().map(|place| places[*place as usize]).collect();
+    let splits = splits(run, material.rows, places)?;
     let planned = search.trials(&run.spec.name, run.options.seed)?;
     let n_trials = planned.len();
     let mut trials: Vec<Trial> = Vec::with_capacity(n_trials);
@@ -66,17 +40,12 @@ pub(super) fn run(
         let phase = format!("trial {} of {n_trials}", number + 1);
         (run.spec.observer)(TrainingProgress {
             phase: phase.clone(),
-            rows: train.frame.n_rows() as u64,
+            rows: splits.n_train() as u64,
             metric: best.as_ref().map(|(score, ..)| (objective.to_owned(), *score)),
             ..TrainingProgress::default()
         });
         let options = run.options.of_trial(&run.spec.name, &trial)?;
-        let scored = run.fit(&options, &train, factors, &phase).map_err(|error| run.explain(&error, rows, &train_places));
-        let scored = scored.and_then(|fitted| {
-            let is_label_encoded = options.learner.is_label_encoded();
-            let model = TrainedPredictor::new(rows.features.clone(), class_names.to_vec(), is_label_encoded, fitted.algorithm);
-            run.score(&model, &eval, rows)
-        });
+        let scored = run.try_out(&options, material, &splits, Some(&phase));
         let mut row = Trial {
             trial: number as u64 + 1,
             hyperparameters: trial.hyperparameters,
@@ -113,6 +82,30 @@ pub(super) fn run(
     };
     trials[number].is_optimal = true;
     Ok((trials, options))
+}
+
+/// How the rows that the trials see are split; the rows held out of the run are apart from them.
+fn splits<'a>(run: &Run, rows: &TrainingSet, places: &'a [u32]) -> Result<Splits<'a>> {
+    let seed = run.options.seed ^ PURPOSE;
+    if let DataSplit::Folds { n_folds } = run.options.split {
+        return Splits::folds(&run.spec.name, places, n_folds, seed);
+    }
+    let by_time = match run.options.split {
+        DataSplit::Sequential { eval_fraction } => rows.split_by_time(places, eval_fraction),
+        _ => None,
+    };
+    let split = match (by_time, &rows.part.target) {
+        // Trials must not see the future either.
+        (Some(split), _) => split,
+        (None, Target::Classes(codes, _)) => split::stratified(&taken(codes, places), EVAL_FRACTION, seed),
+        (None, _) => split::rows(places.len(), EVAL_FRACTION, seed),
+    };
+    let split = split.map_err(|error| run.explain(&error, rows, places))?;
+    if split.eval.is_empty() {
+        let what = format!("the training query of model \"{}\" returned too few rows for a search", run.spec.name);
+        return Err(Error::new(Code::InvalidValue, what).hint("Give every option one value."));
+    }
+    Ok(Splits::Once(of_places(places, &split)))
 }
 
 fn objective<'a>(run: &Run, search: &'a Search) -> Result<&'a str> {

@@ -1,9 +1,10 @@
 //! How good a model is on rows that it has not been trained on.
 //!
 //! Errors of predicted ratings (explicit models): rmse, mae, r2. Quality of lists of `k` items over the full
-//! catalogue, without what the user has rated in training: precision, recall, ndcg, map, mrr, hit rate, coverage, auc,
-//! as [`RankingMetrics`] defines them, beside the ndcg of the list that is the same for everybody (items by their
-//! number of ratings). Of more than [`USERS_MAX`] users with held-out rows, that many drawn at random are ranked for.
+//! catalogue (every item with a row to be trained on), without what the user has rated in training: precision, recall,
+//! ndcg, map, mrr, hit rate, coverage, auc, as [`RankingMetrics`] defines them, beside the ndcg of the list that is the
+//! same for everybody (items by their number of ratings). Of more than [`USERS_MAX`] users with held-out rows, that many
+//! drawn at random are ranked for.
 
 use super::columns::Columns;
 use super::factor_model::FactorModel;
@@ -21,11 +22,11 @@ use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use weir_ml::als::{Csr, Factors};
+use weir_ml::als::Csr;
 use weir_ml::control::Control;
 use weir_ml::metrics::{RankingMetrics, RankingTask, RatingErrors};
 use weir_ml::random::Stream;
-use weir_ml::topk::ItemIndex;
+use weir_ml::topk::Bitmap;
 
 /// Users whose lists are evaluated; more would cost more than the training.
 const USERS_MAX: usize = 10_000;
@@ -117,27 +118,6 @@ impl Scores {
     }
 }
 
-/// The mean of evaluations of the same form (k-fold); counts are summed, but for users, of whom each fold has its own.
-pub(super) fn mean(evaluations: &[Evaluation]) -> Evaluation {
-    let Some(first) = evaluations.first() else { return Evaluation::default() };
-    let column =
-        |place: usize| evaluations.iter().filter_map(move |evaluation| evaluation.measures.get(place)).map(|(_, measure)| *measure);
-    let measure = |(place, (name, measure)): (usize, &(String, Measure))| {
-        let merged = match measure {
-            Measure::Count(_) => {
-                Measure::Count(column(place).map(|measure| if let Measure::Count(count) = measure { count } else { 0 }).sum())
-            }
-            Measure::Number(_) => {
-                let known: Vec<f64> =
-                    column(place).filter_map(|measure| if let Measure::Number(number) = measure { number } else { None }).collect();
-                Measure::Number((!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64))
-            }
-        };
-        (name.clone(), merged)
-    };
-    Evaluation { measures: first.measures.iter().enumerate().map(measure).collect() }
-}
-
 /// Which users of held-out rows are ranked for: all, or [`USERS_MAX`] drawn at random.
 fn drawn_users(eval: &Csr, seed: u64) -> Option<Csr> {
     let mut users: Vec<(u64, u32)> = (0..eval.n_rows() as u32)
@@ -154,19 +134,21 @@ fn drawn_users(eval: &Csr, seed: u64) -> Option<Csr> {
     Some(eval.filter(|_| owners.next().is_some_and(|user| is_drawn[user])))
 }
 
-/// Evaluates the lists of a model. A user without factors (all zero) is nobody's: he has no ratings in `train`.
+/// Evaluates the lists of a model over the items of `catalogue` (`None`: all), and those of the most rated items over the
+/// same. A user without factors (all zero) is nobody's: he has no ratings in `train`.
 pub(super) fn rank(
-    index: &ItemIndex,
-    users: &Factors,
+    ranker: &FactorModel,
     train: &Csr,
     eval: &Csr,
+    catalogue: Option<&Bitmap>,
     options: &RankingOptions,
     seed: u64,
     control: &Control<'_>,
 ) -> Result<(Option<RankingMetrics>, Option<f64>), RunError> {
     let drawn = drawn_users(eval, seed);
-    let task = RankingTask { train, eval: drawn.as_ref().unwrap_or(eval), k: options.k, min_relevant: options.min_relevant };
-    let ranking = RankingMetrics::evaluate(index, users, &task, control)?;
+    let RankingOptions { k, min_relevant } = *options;
+    let task = RankingTask { train, eval: drawn.as_ref().unwrap_or(eval), k, min_relevant, catalogue };
+    let ranking = RankingMetrics::evaluate(&ranker.index, &ranker.als.users, &task, control)?;
     let popularity = RankingMetrics::evaluate_popularity(&task, control)?;
     Ok((ranking, popularity.map(|popularity| popularity.ndcg)))
 }
@@ -185,7 +167,7 @@ pub(super) fn score<'a>(primary: &FactorModel, train: &Csr, eval: &'a Csr, feedb
             scores.add(primary.score(user, item).unwrap_or(f64::NAN), f64::from(rating));
         }
     }
-    // What the model cannot know is no candidate of its lists.
+    // What the model cannot know is nothing that its lists could hit.
     let known = if scores.n_dropped == 0 { Cow::Borrowed(eval) } else { Cow::Owned(eval.filter(|place| is_known[place])) };
     (scores, known)
 }
@@ -251,7 +233,6 @@ impl RecommenderModel {
         let seen = self.seen.filter(|place| !is_given[place]);
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let control = Control { threads, cancel: stop, progress: &|_| {} };
-        let ranker = self.ranker();
-        rank(&ranker.index, &ranker.als.users, &seen, eval, &self.ranking, 0, &control)
+        rank(self.ranker(), &seen, eval, None, &self.ranking, 0, &control)
     }
 }

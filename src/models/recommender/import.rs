@@ -128,6 +128,16 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_held_out_and_the_reason_is_the_import() {
+        let model = RecommenderModel::from_factors("m", imported(vec![7, 8], vec!["a", "b"])).unwrap();
+        let error = model.held_out().unwrap_err();
+        assert_eq!(error.code, Code::InvalidStatement, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("imported from Spark") && text.contains("ML.EVALUATE(MODEL m, (SELECT ..))"), "{text}");
+        assert!(!text.contains("no_split"), "{text}");
+    }
+
+    #[test]
     fn factors_follow_their_ids_into_order() {
         let model = RecommenderModel::from_factors("m", imported(vec![9, -2], vec!["b", "a"])).unwrap();
         let score = |user: i32, item: &str| model.predict(&user.into(), &item.into()).unwrap();

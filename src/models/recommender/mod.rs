@@ -27,6 +27,8 @@ mod split;
 mod training;
 
 #[cfg(test)]
+mod export_tests;
+#[cfg(test)]
 mod options_tests;
 #[cfg(test)]
 mod quality_tests;
@@ -34,6 +36,8 @@ mod quality_tests;
 mod serving_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod training_tests;
 
 pub(super) use evaluation::evaluate;
 pub(super) use import::{ImportedFactors, ImportedSide};
@@ -93,6 +97,11 @@ pub struct RecommenderModel {
     held_out: Option<Evaluation>,
 }
 
+/// The other spellings of an option.
+pub(super) fn aliases(option: &str) -> &'static [&'static str] {
+    option_reader::aliases(option)
+}
+
 impl RecommenderModel {
     /// The model's name, for messages.
     pub fn name(&self) -> &str {
@@ -105,10 +114,20 @@ impl RecommenderModel {
     /// `InvalidStatement` when no rows were held out.
     pub fn held_out(&self) -> Result<&Evaluation> {
         self.held_out.as_ref().ok_or_else(|| {
+            let why = if self.is_imported() {
+                "It was imported from Spark, with factors and without rows."
+            } else {
+                "It was trained with data_split_method 'no_split', or 'auto_split' on fewer than 500 rows."
+            };
             Error::new(Code::InvalidStatement, format!("model \"{}\" has no held-out rows to be evaluated on", self.name))
-                .detail("It was trained with data_split_method 'no_split'.")
-                .hint("Give the rows: ML.EVALUATE(MODEL m, TABLE t) or ML.EVALUATE(MODEL m, (SELECT ..)).")
+                .detail(why)
+                .hint("Give it rows: ML.EVALUATE(MODEL m, TABLE t) or ML.EVALUATE(MODEL m, (SELECT ..)).")
         })
+    }
+
+    /// Whether it was trained elsewhere: then no ratings are known.
+    fn is_imported(&self) -> bool {
+        self.seen.n_ratings() == 0
     }
 
     /// What [`evaluate`] answers, without numbers: the columns are known before a row is read.
@@ -177,8 +196,8 @@ impl RecommenderModel {
     /// What a user without a history gets; `excluded` ascending.
     fn best_of_unknown(&self, k: usize, excluded: &[u32], allowed: Option<&Bitmap>) -> List {
         match self.cold_start {
-            // Of an imported model no ratings are known: nothing is popular.
-            _ if self.seen.n_ratings() == 0 => List::default(),
+            // Nothing is popular.
+            _ if self.is_imported() => List::default(),
             ColdStart::Popular | ColdStart::FoldIn => self.popular(k, excluded, allowed),
             ColdStart::Drop | ColdStart::Nan => List::default(),
         }

@@ -52,6 +52,11 @@ const RANK_MAX: i64 = 1024;
 const ITERATIONS_MAX: i64 = 1000;
 const LAMBDA_MAX: f64 = 1e6;
 
+/// The other spellings of an option.
+pub(super) fn aliases(option: &str) -> &'static [&'static str] {
+    KNOWN.iter().find(|known| known.name == option).map(|known| known.aliases).unwrap_or_default()
+}
+
 /// Reads the options of `CREATE MODEL <model>`; see [`RecommenderOptions::parse`].
 pub(super) fn read(model: &str, options: &[(String, ModelOption)]) -> Result<RecommenderOptions> {
     let reader = Reader::new(model, options, KNOWN)?;
@@ -101,6 +106,13 @@ impl Values<'_> {
                 .detail("data_split_method is 'no_split'.")
                 .hint("Use 'random', 'random_per_user', 'seq' or 'custom': trials are scored on rows that they are not trained on."));
         }
+        let refit = reader.flag("refit")?;
+        if refit == Some(false) && search.is_none() && matches!(data_split, DataSplit::Folds { .. }) {
+            let what = format!("option \"refit\" of model \"{}\" cannot be FALSE beside \"k_folds\"", reader.model());
+            return Err(Error::new(Code::InvalidParameter, what)
+                .detail("Each fold is fitted to a part of the rows to be scored on the rest: none of them is the model, which is fitted to all rows.")
+                .hint("Leave out refit or k_folds."));
+        }
         let ranking = match reader.choice("ranking", &["rating", "implicit"])? {
             Some("implicit") => Ranking::Implicit,
             _ => Ranking::Rating,
@@ -114,7 +126,7 @@ impl Values<'_> {
             ranking,
             cold_start: self.cold_start()?,
             data_split,
-            refit: reader.flag("refit")?.unwrap_or(true),
+            refit: refit.unwrap_or(true),
             warm_start: reader.flag("warm_start")?.unwrap_or(false),
             search,
             ranking_k: reader.integer("ranking_k", 1..=10_000)?.unwrap_or(10) as usize,

@@ -72,6 +72,12 @@ fn bad_options_are_refused_by_name() {
         (vec![("data_split_col", text("t"))], InvalidParameter, "\"data_split_col\" of model \"m\" needs data_split_method"),
         (vec![("k_folds", number("1"))], InvalidParameter, "from 2 to 100"),
         (vec![("k_folds", number("5")), ("data_split_eval_fraction", number("0.1"))], InvalidParameter, "needs a data split at random"),
+        (
+            vec![("k_folds", number("5")), ("refit", ModelOption::Bool(false))],
+            InvalidParameter,
+            "option \"refit\" of model \"m\" cannot be FALSE beside \"k_folds\". Each fold is fitted to a part of the rows",
+        ),
+        (vec![("numFolds", number("5")), ("refit", text("false"))], InvalidParameter, "Leave out refit or k_folds"),
         (vec![("feedback_type", text("explicit")), ("implicitPrefs", ModelOption::Bool(true))], InvalidParameter, "contradict"),
         (vec![("implicitPrefs", ModelOption::Bool(true)), ("bias", text("static"))], InvalidParameter, "is for explicit ratings"),
         (vec![("solver", text("cg")), ("nonnegative", ModelOption::Bool(true))], InvalidParameter, "both solver 'cg' and nonnegative"),
@@ -158,6 +164,15 @@ fn a_split_of_each_user_has_a_fraction() {
     let parameters = options.parameters();
     assert_eq!((parameters["data_split_method"].as_str(), parameters["data_split_eval_fraction"].as_str()), ("random_per_user", "0.3"));
     assert_eq!(parameters["refit"], "true");
+}
+
+#[test]
+fn folds_go_with_a_fit_on_all_rows_unless_they_serve_a_search() {
+    let folds = || ("k_folds", number("5"));
+    assert!(parse(&[folds(), ("refit", ModelOption::Bool(true))]).unwrap().refit);
+    // The folds are those of the trials: the model is fitted to the rest of another split.
+    let searched = parse(&[folds(), ("refit", ModelOption::Bool(false)), ("rank", call("HPARAM_CANDIDATES", &["2", "4"]))]);
+    assert!(!searched.unwrap().refit);
 }
 
 #[test]

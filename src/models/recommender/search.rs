@@ -1,7 +1,6 @@
 //! The search for hyper-parameters: every trial is fitted to the same ratings and scored on the same held-out ones.
 
-use super::evaluation;
-use super::fit::RunError;
+use super::fit::{FitRows, RunError};
 use super::objective::Objective;
 use super::options::FitOptions;
 use super::split::SearchSplits;
@@ -66,11 +65,12 @@ impl Run {
         let needs_lists = self.options.objective.is_ranking();
         let mut evaluations = Vec::new();
         splits.each(|split| {
-            let fitted = self.fit(phase, &split.train, options, needs_lists && self.options.has_companion(), None, best)?;
+            let rows = FitRows::all(&split.train);
+            let fitted = self.fit(phase, rows, options, needs_lists && self.options.has_companion(), None, best)?;
             evaluations.push(self.evaluate(&fitted, split, needs_lists)?);
             Ok(())
         })?;
-        Ok(evaluation::mean(&evaluations))
+        Ok(Evaluation::mean(&evaluations))
     }
 
     fn without_best(&self, first_error: Option<crate::error::Error>, objective: Objective) -> crate::error::Error {

@@ -1,9 +1,9 @@
 //! A training run: rows of a query in, a scored model out.
 
 use super::columns::Columns;
-use super::evaluation::{self, RankingOptions, rank, score};
+use super::evaluation::{RankingOptions, rank, score};
 use super::factor_model::FactorModel;
-use super::fit::{Fit, Fitter, RunError};
+use super::fit::{Fit, FitRows, Fitter, RunError};
 use super::ids::{Ids, Key};
 use super::options::{DataSplit, FitOptions, RecommenderOptions};
 use super::ratings::{Data, Marks, Ratings, TrainingMemory};
@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 use tokio_util::sync::CancellationToken;
 use weir_ml::als::{AlsModel, Csr, Factors};
 use weir_ml::split::Split;
+use weir_ml::topk::Bitmap;
 
 /// Iterations of the fit on all rows: it begins with the factors fitted to most of them.
 const REFIT_ITERATIONS_MAX: usize = 3;
@@ -139,7 +140,8 @@ impl Run {
         }
         if let (DataSplit::Folds { n_folds }, None) = (&self.options.data_split, &self.options.search) {
             let held_out = self.evaluate_folds(ratings, *n_folds)?;
-            let fitted = self.fit("fitting on all rows", ratings, &options, self.options.has_companion(), warm, None)?;
+            let metric = self.metric(&held_out);
+            let fitted = self.fit("fitting on all rows", FitRows::all(ratings), &options, self.options.has_companion(), warm, metric)?;
             let rows_train = ratings.n_ratings();
             return Ok(Kept { fitted, held_out: Some(held_out), rows_train, trained_on: None, trials: Vec::new(), options });
         }
@@ -147,7 +149,7 @@ impl Run {
             if self.options.search.is_some() {
                 return Err(self.too_few(ratings.n_ratings()).into());
             }
-            let fitted = self.fit("fitting", ratings, &options, self.options.has_companion(), warm, None)?;
+            let fitted = self.fit("fitting", FitRows::all(ratings), &options, self.options.has_companion(), warm, None)?;
             let rows_train = ratings.n_ratings();
             return Ok(Kept { fitted, held_out: None, rows_train, trained_on: None, trials: Vec::new(), options });
         };
@@ -163,13 +165,15 @@ impl Run {
         };
         let split = parts.split;
         let rows_train = split.train.n_ratings();
-        let fitted = self.fit("fitting", &split.train, &options, self.options.has_companion(), None, None)?;
+        let fitted = self.fit("fitting", FitRows::of(&split), &options, self.options.has_companion(), None, None)?;
         self.fitter().tell("evaluating", None);
-        let held_out = Some(self.evaluate(&fitted, &split, true)?);
+        let held_out = self.evaluate(&fitted, &split, true)?;
+        let (metric, held_out) = (self.metric(&held_out), Some(held_out));
         if warm.is_some() {
             // The version before may have seen the rows that are held out now: only what is kept begins with it.
             let rows = if self.options.refit { ratings } else { &split.train };
-            let fitted = self.fit("fitting from the version before", rows, &options, self.options.has_companion(), warm, None)?;
+            let phase = "fitting from the version before";
+            let fitted = self.fit(phase, FitRows::all(rows), &options, self.options.has_companion(), warm, metric)?;
             let trained_on = (!self.options.refit).then_some(split.train);
             return Ok(Kept { fitted, held_out, rows_train, trained_on, trials, options });
         }
@@ -180,18 +184,25 @@ impl Run {
         let refit = FitOptions { max_iterations: options.max_iterations.min(REFIT_ITERATIONS_MAX), ..options };
         let Fitted { primary, companion, mut iterations } = fitted;
         let start = Start { primary: primary.als, companion: companion.map(|companion| companion.als) };
-        let mut fitted = self.fit("fitting on all rows", ratings, &refit, self.options.has_companion(), Some(start), None)?;
+        let rows = FitRows::all(ratings);
+        let mut fitted = self.fit("fitting on all rows", rows, &refit, self.options.has_companion(), Some(start), metric)?;
         let n_before = iterations.len() as u64;
         iterations.extend(fitted.iterations.drain(..).map(|row| Iteration { iteration: row.iteration + n_before, ..row }));
         fitted.iterations = iterations;
         Ok(Kept { fitted, held_out, rows_train, trained_on: None, trials, options })
     }
 
-    /// Fits factors, and those of a companion.
+    /// What is told of the held-out rows once they are scored: the measure that a search would make better.
+    fn metric(&self, held_out: &Evaluation) -> Option<(&'static str, f64)> {
+        let name = self.options.objective.name();
+        held_out.get(name).map(|value| (name, value))
+    }
+
+    /// Fits factors, and those of a companion; `best` is told as long as the rows say nothing newer.
     pub(super) fn fit(
         &self,
         phase: &str,
-        ratings: &Csr,
+        rows: FitRows<'_>,
         options: &FitOptions,
         with_companion: bool,
         start: Option<Start>,
@@ -199,11 +210,11 @@ impl Run {
     ) -> Result<Fitted, RunError> {
         let fitter = self.fitter();
         let (start, start_of_companion) = start.map_or((None, None), |start| (Some(start.primary), start.companion));
-        let Fit { als, iterations } = fitter.fit(phase, ratings, options, start, best)?;
+        let Fit { als, iterations } = fitter.fit(phase, rows, options, start, best)?;
         let primary = FactorModel::new(als, options.als_params())?;
         let companion = if with_companion {
             let options = options.companion();
-            let fit = fitter.fit(&format!("{phase}, implicit companion"), ratings, &options, start_of_companion, best)?;
+            let fit = fitter.fit(&format!("{phase}, implicit companion"), rows, &options, start_of_companion, best)?;
             Some(FactorModel::new(fit.als, options.als_params())?)
         } else {
             None
@@ -218,10 +229,11 @@ impl Run {
         if with_lists {
             let fitter = self.fitter();
             let control = fitter.control(&|_| {});
-            let (ranker, options) = (fitted.ranker(), self.ranking_options(&split.train));
-            let seed = self.options.fit.seed;
-            (scores.ranking, scores.popularity_ndcg) =
-                rank(&ranker.index, &ranker.als.users, &split.train, &known, &options, seed, &control)?;
+            let (train, seed) = (&split.train, self.options.fit.seed);
+            let options = self.ranking_options(train);
+            // An item without a row to be trained on has factors of zeros: a score that says nothing, which may be above others.
+            let catalogue = Bitmap::of_items(train.n_columns(), train.entries().map(|(_, item, _)| item));
+            (scores.ranking, scores.popularity_ndcg) = rank(fitted.ranker(), train, &known, Some(&catalogue), &options, seed, &control)?;
         }
         Ok(scores.measures(feedback))
     }
@@ -233,10 +245,10 @@ impl Run {
         let mut evaluations = Vec::with_capacity(n_folds);
         for (fold, split) in (1..).zip(weir_ml::split::k_folds(ratings, n_folds, self.options.fit.seed)?) {
             let phase = format!("fold {fold} of {n_folds}");
-            let fitted = self.fit(&phase, &split.train, &self.options.fit, self.options.has_companion(), None, None)?;
+            let fitted = self.fit(&phase, FitRows::of(&split), &self.options.fit, self.options.has_companion(), None, None)?;
             evaluations.push(self.evaluate(&fitted, &split, true)?);
         }
-        Ok(evaluation::mean(&evaluations))
+        Ok(Evaluation::mean(&evaluations))
     }
 
     fn fitter(&self) -> Fitter<'_> {

@@ -456,6 +456,7 @@ async fn factors_become_a_recommender() {
     let score = |user: i32, item: i32| model.predict(&user.into(), &item.into()).unwrap();
     assert_eq!((score(40, 8), score(40, 7), score(3, 7), score(3, 9)), (Some(4.0), Some(4.0), Some(16.0), Some(2.25)));
     assert_eq!((score(1, 8), score(3, 1)), (None, None));
+    says(model.held_out().as_ref().unwrap_err(), Code::InvalidStatement, &["imported from Spark", "ML.EVALUATE(MODEL m, TABLE t)"]);
     // Words numbered by a pipeline.
     place.pipeline(
         "words",

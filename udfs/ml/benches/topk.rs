@@ -119,7 +119,7 @@ fn index_and_evaluation(criterion: &mut Criterion) {
     let (rows, columns): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
     let ratings = Csr::new(n_users, n_items, &rows, &columns, &vec![1.0; rows.len()]).unwrap();
     let split = weir_ml::split::random_per_user(&ratings, 0.2, 1).unwrap();
-    let task = RankingTask { train: &split.train, eval: &split.eval, k: K, min_relevant: 0.0 };
+    let task = RankingTask { train: &split.train, eval: &split.eval, k: K, min_relevant: 0.0, catalogue: None };
     let cancel = AtomicBool::new(false);
     let control = Control { threads: NonZeroUsize::MIN, cancel: &cancel, progress: &|_| {} };
     let mut group = criterion.benchmark_group("evaluation of 6,040 users, 3,706 items, 200,000 held-out ratings, 1 thread");

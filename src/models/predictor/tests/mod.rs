@@ -1,6 +1,7 @@
 //! From rows to predictions, through the disk: what every model type must hold.
 
 mod errors;
+mod folds;
 mod measures;
 mod options;
 mod prediction;

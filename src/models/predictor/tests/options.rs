@@ -48,6 +48,109 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn what_would_make_another_model_elsewhere_is_refused() {
+    let refused = |model_type: &str, option: (&str, &str), parts: &[&str]| {
+        let parts = [&[option.0, "is not supported"], parts].concat();
+        check_error(parse(model_type, &[option]), Code::NotSupported, &parts);
+    };
+    let (regressor, classifier, forest) = ("boosted_tree_regressor", "boosted_tree_classifier", "random_forest_classifier");
+    refused(regressor, ("lossType", "absolute"), &["\"lossType\" of model \"m\" is 'absolute'", "lower the squared error", "Leave it out"]);
+    refused(classifier, ("lossType", "SQUARED"), &["'squared'", "log loss"]);
+    refused(classifier, ("impurity", "gini"), &["'gini'", "random forest"]);
+    refused(forest, ("minWeightFractionPerNode", "0.1"), &["is 0.1", "min_tree_child_weight"]);
+    refused(forest, ("category_encoding_method", "ONE_HOT_ENCODING"), &["'one_hot_encoding'", "as they are"]);
+    refused(regressor, ("categoryEncodingMethod", "target_encoding"), &["'target_encoding'"]);
+    refused(regressor, ("tree_method", "exact"), &["'exact'", "max_bins"]);
+    for model_type in MODEL_TYPES {
+        refused(model_type, ("warm_start", "true"), &["is TRUE", "fitted from the beginning"]);
+    }
+    check_error(parse("elastic_net", &[("standardization", "true"), ("l1_reg", "1")]), Code::NotSupported, &["use regParam"]);
+    check_error(parse("glm", &[("standardization", "true"), ("regParam", "1")]), Code::NotSupported, &["standardization"]);
+    // What no system has is a mistake.
+    for (model_type, option) in [
+        (regressor, ("lossType", "huber")),
+        (forest, ("minWeightFractionPerNode", "0.7")),
+        (forest, ("tree_method", "fast")),
+        ("linear_reg", ("solver", "magic")),
+        ("linear_reg", ("optimize_strategy", "best")),
+        ("logistic_reg", ("learn_rate", "quick")),
+        ("logistic_reg", ("learn_rate_strategy", "quick")),
+        ("kmeans", ("initSteps", "0")),
+        ("pca", ("pca_solver", "half")),
+    ] {
+        check_error(parse(model_type, &[option]), Code::InvalidParameter, &[option.0, option.1]);
+    }
+}
+
+#[test]
+fn what_says_the_same_elsewhere_is_taken() {
+    let check = |model_type: &str, given: &[(&str, &str)]| {
+        parse(model_type, given).unwrap_or_else(|error| panic!("{model_type} {given:?}: {error}"));
+    };
+    check("boosted_tree_regressor", &[("lossType", "Squared"), ("impurity", "variance"), ("minWeightFractionPerNode", "0.0")]);
+    check("boosted_tree_classifier", &[("lossType", "logistic"), ("tree_method", "AUTO"), ("validationTol", "0.01")]);
+    check(
+        "boosted_tree_classifier",
+        &[("category_encoding_method", "LABEL_ENCODING"), ("booster_type", "GBTREE"), ("warm_start", "false")],
+    );
+    check("random_forest_regressor", &[("tree_method", "hist"), ("cacheNodeIds", "true"), ("maxMemoryInMB", "512")]);
+    for solver in ["auto", "normal", "l-bfgs"] {
+        check("linear_reg", &[("solver", solver), ("aggregationDepth", "2")]);
+    }
+    check("glm", &[("solver", "IRLS"), ("standardization", "false"), ("regParam", "1")]);
+    check("linear_reg", &[("standardization", "true"), ("l2_reg", "0")]);
+    check("logistic_reg", &[("optimize_strategy", "BATCH_GRADIENT_DESCENT"), ("learn_rate_strategy", "CONSTANT"), ("learn_rate", "0.4")]);
+    check("linear_reg", &[("learn_rate_strategy", "LINE_SEARCH"), ("ls_init_learn_rate", "0.1"), ("optimizeStrategy", "NORMAL_EQUATION")]);
+    check("kmeans", &[("initSteps", "2"), ("initMode", "k-means||")]);
+    check("pca", &[("pca_solver", "RANDOMIZED")]);
+}
+
+#[test]
+fn boosting_has_features_of_a_node_and_a_share_of_progress() {
+    let boosted = "boosted_tree_regressor";
+    check(boosted, &[], &[("feature_subset_strategy", "all"), ("early_stop", "false")]);
+    check(boosted, &[("featureSubsetStrategy", "auto")], &[("feature_subset_strategy", "all")]);
+    check(boosted, &[("featureSubsetStrategy", "sqrt")], &[("feature_subset_strategy", "sqrt")]);
+    check(boosted, &[("colsample_bynode", "0.5")], &[("feature_subset_strategy", "0.5")]);
+    check(boosted, &[("min_rel_progress", "0.02")], &[("early_stop", "true"), ("min_rel_progress", "0.02")]);
+    check(boosted, &[("validationTol", "0.02"), ("early_stop", "true")], &[("min_rel_progress", "0.02")]);
+    // Spark's has no effect without rows to validate on; what goes by ten iterations has no share.
+    for given in [[("validationTol", "0.02"), ("early_stop", "false")], [("validationTol", "0.02"), ("seed", "1")]] {
+        let parameters = parse(boosted, &given).unwrap();
+        assert_eq!((parameters["early_stop"].as_str(), parameters.get("min_rel_progress")), ("false", None), "{given:?}");
+    }
+    assert_eq!(parse(boosted, &[("early_stop", "true")]).unwrap().get("min_rel_progress"), None);
+    let contradiction = parse(boosted, &[("min_rel_progress", "0.02"), ("early_stop", "false")]);
+    check_error(contradiction, Code::InvalidParameter, &["\"min_rel_progress\"", "needs early_stop", "early_stop is FALSE"]);
+}
+
+#[test]
+fn an_elastic_net_without_a_strength_minds_the_standardization() {
+    check("elastic_net", &[], &[("regParam", "0.01"), ("elasticNetParam", "0.5"), ("standardization", "true")]);
+    check("elastic_net", &[("standardization", "false")], &[("regParam", "0.01"), ("standardization", "false")]);
+}
+
+#[test]
+fn options_have_the_names_of_both_systems() {
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("random_forest_classifier", "num_parallel_tree", &["numTrees"]),
+        ("boosted_tree_regressor", "learn_rate", &["stepSize", "eta"]),
+        ("naive_bayes", "smoothing", &["alpha"]),
+        ("kmeans", "num_clusters", &["k"]),
+        ("linear_reg", "k_folds", &["numFolds"]),
+        // Not beside the name in the singular.
+        ("linear_reg", "input_label_cols", &["labelCol"]),
+        ("linear_reg", "data_split_method", &[]),
+        ("matrix_factorization", "num_factors", &["rank"]),
+        ("matrix_factorization", "max_iterations", &["maxIter"]),
+        ("spark", "model_path", &[]),
+    ];
+    for (model_type, option, others) in cases {
+        assert_eq!(ModelOptions::other_spellings(model_type, option), *others, "{model_type} {option}");
+    }
+}
+
+#[test]
 fn defaults_follow_the_spelling() {
     let forest = "random_forest_classifier";
     check(forest, &[], &[("num_parallel_tree", "100"), ("max_tree_depth", "15"), ("max_bins", "255"), ("data_split_method", "random")]);

@@ -23,15 +23,23 @@ use super::{AlsError, AlsModel, AlsParams, Bias, Control, Csr, Factors, Feedback
 /// # Source
 /// Zhou et al. 2008, *Large-scale Parallel Collaborative Filtering for the Netflix Prize*, §3.1 (λ weighted by `n`).
 pub fn train(ratings: &Csr, params: &AlsParams, control: &Control<'_>) -> Result<AlsModel, AlsError> {
-    train_from(ratings, params, control, None)
+    train_from(ratings, params, control, None, &|_| {})
 }
 
 /// Trains as [`train`] does, from the factors of an earlier model when one is given: of the same rank, with a row
 /// for each user and item, zero for new ones. Two or three iterations are then enough.
 ///
+/// `watch` sees the model after every iteration, on the calling thread, before `control.progress` is called.
+///
 /// # Errors
 /// Those of [`train`], and [`AlsError::Shape`] when the earlier model has another rank or other numbers of rows.
-pub fn train_from(ratings: &Csr, params: &AlsParams, control: &Control<'_>, start: Option<&AlsModel>) -> Result<AlsModel, AlsError> {
+pub fn train_from(
+    ratings: &Csr,
+    params: &AlsParams,
+    control: &Control<'_>,
+    start: Option<&AlsModel>,
+    watch: &dyn Fn(&AlsModel),
+) -> Result<AlsModel, AlsError> {
     params.check()?;
     if ratings.n_ratings() == 0 {
         return Err(AlsError::Empty);
@@ -69,6 +77,7 @@ pub fn train_from(ratings: &Csr, params: &AlsParams, control: &Control<'_>, star
     for iteration in 1..=params.max_iterations {
         training.half_step(Side::Item)?;
         let loss = training.half_step(Side::User)?;
+        watch(&training.model);
         (control.progress)(Progress { iteration, max_iterations: params.max_iterations, loss: Some(energy + loss) });
         if control.is_cancelled() {
             return Err(AlsError::Cancelled);

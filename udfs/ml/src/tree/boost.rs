@@ -2,7 +2,7 @@
 
 use super::binning::BINS_MAX;
 use super::boosting::{Evaluation, Training};
-use super::forest::{check_trees, importances, largest, sums};
+use super::forest::{FeatureSubset, check_trees, importances, largest, sums};
 use super::labels::{check_frame, check_labels, check_parameter, check_targets, check_two_classes, check_weights, pick, rows_with_weight};
 use super::model::Tree;
 use crate::control::Control;
@@ -30,9 +30,13 @@ pub struct BoostParams {
     pub subsample: f64,
     /// The share of the features that a tree may use.
     pub feature_fraction: f64,
+    /// How many of these, drawn anew for each node, are looked at; [`FeatureSubset::Auto`] is all.
+    pub feature_subset: FeatureSubset,
     /// Ends training when the loss of the held-out rows has not fallen for so many iterations, and drops
     /// the trees after the best iteration.
     pub early_stopping_rounds: Option<usize>,
+    /// The loss of the held-out rows has fallen when it is lower by more than this share of what it was.
+    pub min_progress: f64,
     /// The share of the rows held out when training may stop early and no evaluation rows are given.
     pub evaluation_fraction: f64,
     pub seed: u64,
@@ -50,7 +54,9 @@ impl Default for BoostParams {
             min_split_gain: 0.0,
             subsample: 1.0,
             feature_fraction: 1.0,
+            feature_subset: FeatureSubset::All,
             early_stopping_rounds: None,
+            min_progress: 0.0,
             evaluation_fraction: 0.1,
             seed: 0,
         }
@@ -200,6 +206,8 @@ impl BoostParams {
         check_parameter("min_split_gain", self.min_split_gain, is_amount(self.min_split_gain), amount)?;
         check_parameter("subsample", self.subsample, is_share(self.subsample), share)?;
         check_parameter("feature_fraction", self.feature_fraction, is_share(self.feature_fraction), share)?;
+        self.feature_subset.check()?;
+        check_parameter("min_progress", self.min_progress, (0.0..=1.0).contains(&self.min_progress), "from 0 to 1")?;
         let fraction = self.evaluation_fraction;
         check_parameter("evaluation_fraction", fraction, fraction > 0.0 && fraction < 1.0, "between 0 and 1, both excluded")?;
         let rounds = self.early_stopping_rounds;

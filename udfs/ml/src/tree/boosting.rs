@@ -3,7 +3,7 @@
 use super::binning::Binned;
 use super::boost::{BoostParams, Boosted, Objective, sigmoid, softmax};
 use super::fixed::Scale;
-use super::forest::sums;
+use super::forest::{FeatureSubset, sums};
 use super::grow::{Grown, Growth};
 use super::learner::Learner;
 use super::model::{Tree, value};
@@ -56,7 +56,7 @@ impl Training<'_> {
         let n_evaluated = self.evaluation.as_ref().map_or(0, |evaluation| evaluation.frame.n_rows());
         let mut evaluation_scores: Vec<f64> = base.iter().copied().cycle().take(width * n_evaluated).collect();
         let (mut trees, mut losses, mut evaluation_losses) = (Vec::new(), Vec::new(), Vec::new());
-        let mut best = (f64::INFINITY, 0);
+        let (mut best, mut progress) = ((f64::INFINITY, 0), (f64::INFINITY, 0));
         for iteration in 0..params.n_iterations {
             let grown = self.grow(&binned, &scores, iteration)?;
             for (class, grown) in grown.into_iter().enumerate() {
@@ -77,10 +77,13 @@ impl Training<'_> {
                 if loss < best.0 {
                     best = (loss, iteration);
                 }
+                if iteration == 0 || loss < progress.0 * (1.0 - params.min_progress) {
+                    progress = (loss, iteration);
+                }
             }
             (self.control.progress)(Progress { iteration: iteration + 1, max_iterations: params.n_iterations, loss: Some(loss) });
             let has_evaluation = !evaluation_losses.is_empty();
-            if has_evaluation && params.early_stopping_rounds.is_some_and(|rounds| iteration - best.1 >= rounds) {
+            if has_evaluation && params.early_stopping_rounds.is_some_and(|rounds| iteration - progress.1 >= rounds) {
                 break;
             }
         }
@@ -136,7 +139,7 @@ impl Training<'_> {
                 binned,
                 learner: &learner,
                 features: &features,
-                n_features_per_node: features.len(),
+                n_features_per_node: params.feature_subset.count(features.len(), FeatureSubset::All),
                 max_depth: params.max_depth,
                 seed: params.seed,
                 number,

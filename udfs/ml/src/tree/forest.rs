@@ -215,11 +215,7 @@ impl ForestParams {
         check_parameter("min_info_gain", self.min_info_gain, self.min_info_gain >= 0.0, "at least 0")?;
         let is_rate = |rate: f64| rate > 0.0 && rate <= 1.0;
         check_parameter("subsampling_rate", self.subsampling_rate, is_rate(self.subsampling_rate), "above 0, up to 1")?;
-        match self.feature_subset {
-            FeatureSubset::Fraction(share) => check_parameter("feature_subset", share, is_rate(share), "above 0, up to 1"),
-            FeatureSubset::Count(count) => check_parameter("feature_subset", count as f64, count > 0, "at least 1"),
-            _ => Ok(()),
-        }
+        self.feature_subset.check()
     }
 
     fn limits(&self) -> Limits {
@@ -227,16 +223,35 @@ impl ForestParams {
     }
 
     fn n_features_per_node(&self, n_features: usize, kind: ForestKind) -> usize {
+        let auto = match kind {
+            _ if self.n_trees == 1 => FeatureSubset::All,
+            ForestKind::Regression => FeatureSubset::OneThird,
+            ForestKind::Classification { .. } => FeatureSubset::Sqrt,
+        };
+        self.feature_subset.count(n_features, auto)
+    }
+}
+
+impl FeatureSubset {
+    pub(super) fn check(self) -> Result<(), LearnError> {
+        match self {
+            Self::Fraction(share) => check_parameter("feature_subset", share, share > 0.0 && share <= 1.0, "above 0, up to 1"),
+            Self::Count(count) => check_parameter("feature_subset", count as f64, count > 0, "at least 1"),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many of `n_features` (at least one) these are; `auto` is what [`FeatureSubset::Auto`] stands for.
+    pub(super) fn count(self, n_features: usize, auto: Self) -> usize {
         let n = n_features as f64;
-        let count = match self.feature_subset {
-            FeatureSubset::Auto if self.n_trees == 1 => n,
-            FeatureSubset::Auto if kind == ForestKind::Regression => (n / 3.0).ceil(),
-            FeatureSubset::Auto | FeatureSubset::Sqrt => n.sqrt().ceil(),
-            FeatureSubset::OneThird => (n / 3.0).ceil(),
-            FeatureSubset::Log2 => n.log2().ceil(),
-            FeatureSubset::All => n,
-            FeatureSubset::Fraction(share) => (n * share).ceil(),
-            FeatureSubset::Count(count) => count as f64,
+        let subset = if self == Self::Auto { auto } else { self };
+        let count = match subset {
+            Self::Sqrt => n.sqrt().ceil(),
+            Self::OneThird => (n / 3.0).ceil(),
+            Self::Log2 => n.log2().ceil(),
+            Self::Fraction(share) => (n * share).ceil(),
+            Self::Count(count) => count as f64,
+            Self::Auto | Self::All => n,
         };
         (count as usize).clamp(1, n_features)
     }

@@ -152,6 +152,29 @@ fn parameters_out_of_range_are_named() {
     let params = BoostParams { learning_rate: 0.0, ..BoostParams::default() };
     let boosted = with_control(1, |control| boost::train_regressor(&rows, &[0.0, 1.0, 1.0], None, None, &params, control));
     assert!(matches!(boosted, Err(LearnError::Parameter { name: "learning_rate", .. })), "{boosted:?}");
+    for params in [
+        BoostParams { min_progress: f64::NAN, ..BoostParams::default() },
+        BoostParams { feature_subset: FeatureSubset::Count(0), ..BoostParams::default() },
+    ] {
+        let boosted = with_control(1, |control| boost::train_regressor(&rows, &[0.0, 1.0, 1.0], None, None, &params, control));
+        assert!(matches!(boosted, Err(LearnError::Parameter { name: "min_progress" | "feature_subset", .. })), "{boosted:?}");
+    }
+}
+
+#[test]
+fn nodes_of_boosted_trees_look_at_as_many_features_as_they_may() {
+    let (rows, targets) = mixed(800, 5);
+    let importances = |feature_subset: FeatureSubset| {
+        // Stumps: with all features in sight, the noise is hardly ever the best.
+        let params = BoostParams { max_depth: Some(1), n_iterations: 40, feature_subset, seed: 3, ..BoostParams::default() };
+        boost_regress(&rows, &targets, &params).importances().to_vec()
+    };
+    let all = importances(FeatureSubset::All);
+    assert_eq!(importances(FeatureSubset::Auto), all);
+    assert_eq!(importances(FeatureSubset::Count(9)), all);
+    let one = importances(FeatureSubset::Count(1));
+    assert!(one[3] > all[3] && one.iter().all(|share| *share > 0.0), "{one:?} {all:?}");
+    assert_eq!(importances(FeatureSubset::Fraction(0.25)), one);
 }
 
 #[test]
@@ -489,6 +512,14 @@ fn training_stops_early() {
     assert!(losses.iter().all(|loss| *loss >= best) && losses.len() < 300);
     let errors: f64 = test_targets.iter().zip(boosted.predict(&test)).map(|(target, prediction)| (target - prediction).powi(2)).sum();
     assert!((errors / 800.0 - best).abs() < 1e-9, "{} {best}", errors / 800.0);
+    // With a share of progress it ends at the first iteration that lowers the loss by less.
+    let hurried = BoostParams { early_stopping_rounds: Some(1), min_progress: 0.05, ..params.clone() };
+    let given = |control: &Control| boost::train_regressor(&rows, &targets, None, Some((&test, &test_targets)), &hurried, control);
+    let sooner = with_control(1, given).unwrap();
+    let sooner = sooner.evaluation_losses();
+    let slow: Vec<usize> = (1..sooner.len()).filter(|place| sooner[*place] >= 0.95 * sooner[place - 1]).collect();
+    assert_eq!(slow, [sooner.len() - 1], "{sooner:?}");
+    assert!(sooner.len() < losses.len());
     // Without evaluation rows a part of the training rows is held out.
     let held_out = boost_classify(&rows, &thirds(&targets), 3, &params);
     assert!(held_out.trees().len() < 900 && held_out.trees().len().is_multiple_of(3));

@@ -22,11 +22,13 @@ pub struct RankingTask<'a> {
     /// A held-out item is relevant when one of its ratings by the user is at least this; `f32::NEG_INFINITY`: every
     /// item, as for implicit feedback.
     pub min_relevant: f32,
+    /// The items that can be in a list: others are nobody's candidates, and no part of the catalogue. `None`: all.
+    pub catalogue: Option<&'a Bitmap>,
 }
 
 /// Measures of lists, each the mean over users unless it says otherwise.
 ///
-/// A user counts when he has a relevant item. His *candidates* are all items but those he has in `train`; relevant is a
+/// A user counts when he has a relevant item. His *candidates* are the catalogue but what he has in `train`; relevant is a
 /// held-out candidate with a rating of at least `min_relevant`, so an item that is in both parts is not. The list is the
 /// first `k` candidates, score descending, then the smaller item. A *hit* is a relevant item in the list. All measures
 /// lie between 0 and 1; larger is better but for `average_rank`.
@@ -121,7 +123,8 @@ impl RankingMetrics {
         let mut listed = Bitmap::empty(index.n_items());
         done.iter().for_each(|(_, _, of_chunk)| listed.union(of_chunk));
         let of_users = done.iter().flat_map(|(_, of_users, _)| of_users);
-        Ok(Self::of_users(task.k, of_users, listed.count() as f64 / index.n_items() as f64))
+        let n_items = task.catalogue.map_or(index.n_items(), Bitmap::count);
+        Ok(Self::of_users(task.k, of_users, listed.count() as f64 / n_items as f64))
     }
 
     /// Evaluates the list that is the same for everybody: items by their number of ratings in `train`, without those that
@@ -177,11 +180,15 @@ impl RankingTask<'_> {
         let mut relevant: Vec<u32> = items
             .iter()
             .zip(ratings)
-            .filter(|(item, rating)| **rating >= self.min_relevant && seen.binary_search(item).is_err())
+            .filter(|(item, rating)| **rating >= self.min_relevant && seen.binary_search(item).is_err() && self.is_listed(**item))
             .map(|(item, _)| *item)
             .collect();
         relevant.dedup();
         relevant
+    }
+
+    fn is_listed(&self, item: u32) -> bool {
+        self.catalogue.is_none_or(|catalogue| catalogue.contains(item))
     }
 }
 
@@ -195,6 +202,9 @@ fn check(index: &ItemIndex, factors: &Factors, task: &RankingTask<'_>) -> Result
     }
     if index.n_items() != eval.n_columns() || train.n_columns() != eval.n_columns() {
         return Err(LearnError::Shape { what: "the model and the ratings differ in their number of items" });
+    }
+    if task.catalogue.is_some_and(|catalogue| catalogue.n_items() != index.n_items()) {
+        return Err(LearnError::Shape { what: "the model and the catalogue differ in their number of items" });
     }
     Ok(())
 }
@@ -266,6 +276,8 @@ struct Ranker<'a> {
     index: &'a ItemIndex,
     factors: &'a Factors,
     task: &'a RankingTask<'a>,
+    /// The places in the index of items outside of the catalogue.
+    unlisted: Vec<usize>,
     tile: Vec<[f32; TILE]>,
     /// Of each user, the score at each place of the index; NaN for an item that is no candidate.
     scores: [Vec<f32>; TILE],
@@ -276,10 +288,12 @@ struct Ranker<'a> {
 
 impl<'a> Ranker<'a> {
     fn new(index: &'a ItemIndex, factors: &'a Factors, task: &'a RankingTask<'a>) -> Self {
+        let unlisted = task.catalogue.into_iter().flat_map(Bitmap::iter_absent).filter_map(|item| index.place(item)).collect();
         Self {
             index,
             factors,
             task,
+            unlisted,
             tile: vec![[0.0; TILE]; index.rank()],
             scores: Default::default(),
             best: Best::new(task.k.min(index.n_items())),
@@ -301,7 +315,7 @@ impl<'a> Ranker<'a> {
                 return;
             }
             let relevant = self.task.relevant(*user);
-            let n_candidates = self.leave_out_seen(place, *user);
+            let n_candidates = self.leave_out(place, *user);
             self.find_list(place);
             self.list.iter().for_each(|scored| {
                 listed.insert(scored.item);
@@ -312,19 +326,20 @@ impl<'a> Ranker<'a> {
         }
     }
 
-    /// Returns the number of candidates.
-    fn leave_out_seen(&mut self, place: usize, user: u32) -> usize {
+    /// Leaves out what the user has seen and what is in no list. Returns the number of candidates.
+    fn leave_out(&mut self, place: usize, user: u32) -> usize {
         let scores = &mut self.scores[place];
-        // A score that overflowed to NaN is the worst one; NaN shall mean seen.
+        // A score that overflowed to NaN is the worst one; NaN shall mean no candidate.
         scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = f32::NEG_INFINITY);
         let (seen, _) = self.task.train.row(user as usize);
-        let mut n_seen = 0;
-        for seen_at in seen.iter().filter_map(|item| self.index.place(*item)) {
+        let seen = seen.iter().filter_map(|item| self.index.place(*item));
+        let mut n_left_out = 0;
+        for item_at in self.unlisted.iter().copied().chain(seen) {
             // A repeated rating is one item.
-            n_seen += usize::from(!scores[seen_at].is_nan());
-            scores[seen_at] = f32::NAN;
+            n_left_out += usize::from(!scores[item_at].is_nan());
+            scores[item_at] = f32::NAN;
         }
-        scores.len() - n_seen
+        scores.len() - n_left_out
     }
 
     fn find_list(&mut self, place: usize) {

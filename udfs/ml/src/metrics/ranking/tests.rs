@@ -33,7 +33,7 @@ fn what_does_not_fit_is_an_error() {
     let (right, narrow, short) = (csr(2, 3, &[(0, 0, 1.0)]), csr(2, 2, &[]), csr(1, 3, &[]));
     let (other_rank, not_a_number) = (Factors::zeros(2, 2), Factors::from_vec(1, vec![f32::NAN; 2]));
     let run = |train, eval, k, users| {
-        let task = RankingTask { train, eval, k, min_relevant: 0.0 };
+        let task = RankingTask { train, eval, k, min_relevant: 0.0, catalogue: None };
         with_control(1, false, |control| RankingMetrics::evaluate(&index, users, &task, control))
     };
     assert!(matches!(run(&right, &right, 0, &users), Err(LearnError::Parameter { .. })));
@@ -46,7 +46,11 @@ fn what_does_not_fit_is_an_error() {
     assert_eq!(run(&right, &empty, 1, &users), Ok(None));
     // What is in both parts is no candidate.
     assert_eq!(run(&right, &right, 1, &users), Ok(None));
-    let task = RankingTask { train: &empty, eval: &right, k: 1, min_relevant: 0.0 };
+    let task = RankingTask { train: &empty, eval: &right, k: 1, min_relevant: 0.0, catalogue: None };
+    let other = Bitmap::full(4);
+    let of_other = RankingTask { catalogue: Some(&other), ..task };
+    let outcome = with_control(1, false, |control| RankingMetrics::evaluate(&index, &users, &of_other, control));
+    assert!(matches!(outcome, Err(LearnError::Shape { .. })));
     assert_eq!(with_control(2, true, |control| RankingMetrics::evaluate(&index, &users, &task, control)), Err(LearnError::Cancelled));
 }
 
@@ -56,7 +60,7 @@ fn measures_are_those_computed_by_hand() {
     let (index, users) = of_scores(3, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     let train = csr(3, 6, &[(0, 5, 1.0), (0, 5, 2.0), (2, 0, 1.0)]);
     let eval = csr(3, 6, &[(0, 3, 4.0), (0, 0, 5.0), (0, 4, 3.0), (1, 5, 4.0), (1, 5, 1.0), (2, 1, 3.5)]);
-    let task = RankingTask { train: &train, eval: &eval, k: 3, min_relevant: 4.0 };
+    let task = RankingTask { train: &train, eval: &eval, k: 3, min_relevant: 4.0, catalogue: None };
     let metrics = with_control(1, false, |control| RankingMetrics::evaluate(&index, &users, &task, control)).unwrap().unwrap();
     // User 0: list 4 3 2, relevant 3 (rank 2 of 5) and 0 (rank 5). User 1: list 5 4 3, relevant 5 (rank 1 of 6).
     let log3 = 3f64.log2();
@@ -78,23 +82,40 @@ fn measures_are_those_computed_by_hand() {
 fn recall_divides_by_all_relevant_items_and_its_capped_variant_by_what_a_list_can_hold() {
     let (index, users) = of_scores(1, &[5.0, 4.0, 3.0, 2.0]);
     let (train, eval) = (csr(1, 4, &[]), csr(1, 4, &[(0, 0, 1.0), (0, 1, 1.0), (0, 2, 1.0), (0, 3, 1.0)]));
-    let task = RankingTask { train: &train, eval: &eval, k: 2, min_relevant: f32::NEG_INFINITY };
+    let task = RankingTask { train: &train, eval: &eval, k: 2, min_relevant: f32::NEG_INFINITY, catalogue: None };
     let metrics = with_control(1, false, |control| RankingMetrics::evaluate(&index, &users, &task, control)).unwrap().unwrap();
     assert_eq!((metrics.recall, metrics.recall_capped, metrics.ndcg, metrics.map, metrics.precision), (0.5, 1.0, 1.0, 1.0, 1.0));
     // Nothing else to be ranked above.
     assert_eq!((metrics.auc, metrics.average_rank), (None, 0.5));
     // A list that is shorter than k still divides by k.
     let eval = csr(1, 4, &[(0, 0, 1.0)]);
-    let task = RankingTask { train: &train, eval: &eval, k: 8, min_relevant: 0.0 };
+    let task = RankingTask { train: &train, eval: &eval, k: 8, min_relevant: 0.0, catalogue: None };
     let metrics = with_control(1, false, |control| RankingMetrics::evaluate(&index, &users, &task, control)).unwrap().unwrap();
     assert_eq!((metrics.precision, metrics.recall), (0.125, 1.0));
+}
+
+#[test]
+fn what_is_not_in_the_catalogue_is_nobodys_candidate() {
+    // Everybody's order: 5 4 3 2 1 0, without 5 and 2. User 0 has seen 4; all that user 1 has held out is 5.
+    let (index, users) = of_scores(2, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    let (train, eval) = (csr(2, 6, &[(0, 4, 1.0)]), csr(2, 6, &[(0, 3, 1.0), (0, 2, 1.0), (1, 5, 1.0)]));
+    let catalogue = Bitmap::of_items(6, [0, 1, 3, 4]);
+    let task = RankingTask { train: &train, eval: &eval, k: 2, min_relevant: 0.0, catalogue: Some(&catalogue) };
+    let metrics = with_control(1, false, |control| RankingMetrics::evaluate(&index, &users, &task, control)).unwrap().unwrap();
+    // The list 3 1 of the candidates 3 1 0.
+    assert_eq!((metrics.n_users, metrics.n_relevant), (1, 1));
+    assert_eq!((metrics.precision, metrics.recall, metrics.coverage), (0.5, 1.0, 0.5));
+    assert_eq!((metrics.auc, metrics.average_rank), (Some(1.0), 0.0));
+    // Nothing but 4 was ever rated: the others tie, and 0 1 is the list.
+    let popularity = with_control(1, false, |control| RankingMetrics::evaluate_popularity(&task, control)).unwrap().unwrap();
+    assert_eq!((popularity.n_users, popularity.hit_rate, popularity.auc, popularity.coverage), (1, 0.0, Some(0.5), 0.5));
 }
 
 #[test]
 fn a_model_without_an_opinion_is_chance() {
     let (index, users) = of_scores(1, &[2.0; 9]);
     let (train, eval) = (csr(1, 9, &[(0, 1, 1.0)]), csr(1, 9, &[(0, 7, 1.0), (0, 0, 1.0)]));
-    let task = RankingTask { train: &train, eval: &eval, k: 3, min_relevant: 0.0 };
+    let task = RankingTask { train: &train, eval: &eval, k: 3, min_relevant: 0.0, catalogue: None };
     let metrics = with_control(1, false, |control| RankingMetrics::evaluate(&index, &users, &task, control)).unwrap().unwrap();
     assert_eq!((metrics.auc, metrics.average_rank), (Some(0.5), 0.5));
 }
@@ -194,7 +215,7 @@ fn measures_follow_their_definitions_whatever_the_threads() {
         let (train, eval) = (csr(150, 90, &ratings(3000)), csr(150, 90, &ratings(900)));
         let index = ItemIndex::new(&items, None).unwrap();
         for (k, min_relevant) in [(1, 3.0), (10, 3.0), (200, f32::NEG_INFINITY)] {
-            let task = RankingTask { train: &train, eval: &eval, k, min_relevant };
+            let task = RankingTask { train: &train, eval: &eval, k, min_relevant, catalogue: None };
             let run = |threads| {
                 with_control(threads, false, |control| RankingMetrics::evaluate(&index, &users, &task, control)).unwrap().unwrap()
             };
