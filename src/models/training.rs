@@ -76,7 +76,7 @@ impl ModelOptions {
         } else {
             &[]
         };
-        aliases.iter().copied().filter(|alias| !option.starts_with(alias)).collect()
+        aliases.iter().copied().filter(|alias| option.strip_suffix('s') != Some(*alias)).collect()
     }
 
     /// Whether the model is trained on the rows of a query.

@@ -17,6 +17,7 @@ struct Word {
     hint: &'static str,
 }
 
+const LOGISTIC: &[&str] = &["logistic_reg"];
 const BOOSTED: &[&str] = &["boosted_tree_classifier", "boosted_tree_regressor"];
 const TREES: &[&str] = &["random_forest_classifier", "random_forest_regressor", "boosted_tree_classifier", "boosted_tree_regressor"];
 
@@ -63,9 +64,53 @@ static WORDS: &[Word] = &[
         done: "Numbers are split where their bins end.",
         hint: "Leave it out; max_bins is up to 255.",
     },
+    // Of dart, which is refused by its own name.
+    Word { name: "dart_normalize_type", of: BOOSTED, taken: &["tree", "forest"], refused: &[], done: "", hint: "" },
+    Word { name: "family", of: LOGISTIC, taken: &["auto", "binomial", "multinomial"], refused: &[], done: "", hint: "" },
+    Word { name: "solver", of: &["kmeans"], taken: &["auto", "row", "block"], refused: &[], done: "", hint: "" },
 ];
 
-const WEIGHT: &str = "minWeightFractionPerNode";
+/// An option that is one number.
+struct Number {
+    name: &'static str,
+    of: &'static [&'static str],
+    taken: f64,
+    done: &'static str,
+    hint: &'static str,
+}
+
+static NUMBERS: &[Number] = &[
+    Number {
+        name: "num_parallel_tree",
+        of: BOOSTED,
+        taken: 1.0,
+        done: "Each iteration of boosting grows one tree of a class.",
+        hint: "Leave it out, or use a random forest.",
+    },
+    Number { name: "l1_reg", of: TREES, taken: 0.0, done: "Leaves have no l1 penalty.", hint: "Leave it out." },
+    Number {
+        name: "colsample_bylevel",
+        of: TREES,
+        taken: 1.0,
+        done: "Features are drawn for trees and for nodes.",
+        hint: "Use colsample_bynode.",
+    },
+    Number {
+        name: "threshold",
+        of: LOGISTIC,
+        taken: 0.5,
+        done: "The likelier class is predicted.",
+        hint: "Compare the probability that ML.PREDICT gives with the threshold in the query.",
+    },
+    Number {
+        name: "minWeightFractionPerNode",
+        of: TREES,
+        taken: 0.0,
+        done: "The weight of the rows on a side of a split has no bound.",
+        hint: "Use min_tree_child_weight.",
+    },
+];
+
 const WARM_START: &str = "warm_start";
 
 /// Checks the options of a model type that are fixed.
@@ -81,11 +126,10 @@ pub(super) fn check(reader: &Reader, model_type: &str) -> Result<()> {
             return Err(refused(reader, word.name, &format!("'{value}'"), word.done, word.hint));
         }
     }
-    if let Some(share) = reader.number(WEIGHT, 0.0, 0.5)?
-        && share > 0.0
-    {
-        let done = "The weight of the rows on a side of a split has no bound.";
-        return Err(refused(reader, WEIGHT, &share.to_string(), done, "Use min_tree_child_weight."));
+    for fixed in NUMBERS.iter().filter(|fixed| fixed.of.contains(&model_type)) {
+        if let Some(number) = reader.number(fixed.name, 0.0, f64::MAX)?.filter(|number| *number != fixed.taken) {
+            return Err(refused(reader, fixed.name, &number.to_string(), fixed.done, fixed.hint));
+        }
     }
     if reader.flag(WARM_START)? == Some(true) {
         let done = "Each version of the model is fitted from the beginning.";

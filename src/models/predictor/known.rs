@@ -10,7 +10,7 @@ pub(super) fn of_type(model_type: &str) -> &'static [Known] {
     static LINEAR: LazyLock<Vec<Known>> = LazyLock::new(|| all([common(), supervised(), penalties(), iterative(), encoding()]));
     static GLM: LazyLock<Vec<Known>> = LazyLock::new(|| all([common(), supervised(), penalties(), iterative(), encoding(), glm()]));
     static LOGISTIC: LazyLock<Vec<Known>> =
-        LazyLock::new(|| all([common(), supervised(), penalties(), iterative(), encoding(), classifier()]));
+        LazyLock::new(|| all([common(), supervised(), penalties(), iterative(), encoding(), classifier(), logistic()]));
     static FOREST: LazyLock<Vec<Known>> = LazyLock::new(|| all([common(), supervised(), tree(), forest()]));
     static FOREST_CLASSIFIER: LazyLock<Vec<Known>> = LazyLock::new(|| all([common(), supervised(), tree(), forest(), classifier()]));
     static BOOSTED: LazyLock<Vec<Known>> = LazyLock::new(|| all([common(), supervised(), tree(), boosted()]));
@@ -58,6 +58,8 @@ pub(super) fn is_spark(option: &str) -> bool {
         "initsteps",
         "distancemeasure",
         "smoothing",
+        "losstype",
+        "validationtol",
     ];
     !option.contains('_') && SPELLINGS.contains(&fold(option).as_str())
 }
@@ -89,6 +91,7 @@ fn common() -> Vec<Known> {
         known("model_registry", &[], Ignored),
         known("vertex_ai_model_id", &[], Ignored),
         known("enable_global_explain", &[], Ignored),
+        known("approx_global_feature_contrib", &[], Ignored),
         known("featuresCol", &[], Ignored),
         known("predictionCol", &[], Ignored),
         known("probabilityCol", &[], Ignored),
@@ -142,6 +145,10 @@ fn encoding() -> Vec<Known> {
     vec![known("category_encoding_method", &[], Supported)]
 }
 
+fn logistic() -> Vec<Known> {
+    vec![known("family", &[], Supported), known("threshold", &[], Supported)]
+}
+
 fn glm() -> Vec<Known> {
     vec![known("family", &[], Supported), known("link", &[], Supported)]
 }
@@ -154,6 +161,8 @@ fn tree() -> Vec<Known> {
         known("min_split_loss", &["minInfoGain"], Searchable),
         known("subsample", &["subsamplingRate"], Searchable),
         known("category_encoding_method", &[], Supported),
+        known("l1_reg", &[], Supported),
+        known("colsample_bylevel", &[], Supported),
         known("tree_method", &[], Supported),
         known("cacheNodeIds", &[], Ignored),
         known("maxMemoryInMB", &[], Ignored),
@@ -180,6 +189,8 @@ fn boosted() -> Vec<Known> {
         known("colsample_bytree", &[], Searchable),
         known("min_rel_progress", &["validationTol"], Supported),
         known("booster_type", &[], Supported),
+        known("dart_normalize_type", &[], Supported),
+        known("num_parallel_tree", &[], Supported),
         known("colsample_bynode", &[], Searchable),
         known("feature_subset_strategy", &[], Searchable),
         known("impurity", &[], Supported),
@@ -202,6 +213,7 @@ fn kmeans() -> Vec<Known> {
         known("kmeans_init_method", &["initMode"], Supported),
         known("weight_col", &[], Supported),
         known("initSteps", &[], Supported),
+        known("solver", &[], Supported),
     ]
 }
 

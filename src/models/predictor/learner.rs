@@ -243,7 +243,7 @@ impl Values<'_, '_> {
     fn linear(&self, is_elastic_net: bool) -> Result<LearnerOptions> {
         // Mild on standardised columns; an elastic net without a penalty would be a linear regression.
         let default = if is_elastic_net { Regularisation::spark(0.01, 0.5) } else { Regularisation::NONE };
-        let regularisation = self.penalty(default, if is_elastic_net { 0.5 } else { 0.0 })?;
+        let regularisation = self.penalty(default, if is_elastic_net { 0.5 } else { 0.0 }, false)?;
         let encoding = self.encoding()?;
         let params = LinearRegression {
             regularisation,
@@ -258,7 +258,7 @@ impl Values<'_, '_> {
 
     fn glm(&self) -> Result<LearnerOptions> {
         let family = self.family()?;
-        let regularisation = self.penalty(Regularisation::NONE, 0.0)?;
+        let regularisation = self.penalty(Regularisation::NONE, 0.0, true)?;
         let regularisation = match regularisation.scaling {
             // Spark penalises the features as they came here.
             Scaling::Spark if !regularisation.is_none() && self.reader.flag("standardization")? == Some(true) => {
@@ -283,7 +283,7 @@ impl Values<'_, '_> {
     fn logistic(&self) -> Result<LearnerOptions> {
         // Without a penalty, classes that a feature separates have no finite solution.
         let default = self.default(Regularisation::ridge(1.0), Regularisation::NONE);
-        let regularisation = self.penalty(default, 0.0)?;
+        let regularisation = self.penalty(default, 0.0, false)?;
         if regularisation.l1 > 0.0 {
             return Err(self.not_supported("an l1 penalty on a logistic regression", "Use l2_reg, or regParam with elasticNetParam=0."));
         }
@@ -299,7 +299,7 @@ impl Values<'_, '_> {
         Ok(LearnerOptions::Logistic { params, encoding })
     }
 
-    fn penalty(&self, default: Regularisation, default_share: f64) -> Result<Regularisation> {
+    fn penalty(&self, default: Regularisation, default_share: f64, is_glm: bool) -> Result<Regularisation> {
         let number = |name: &'static str, to: f64| self.reader.number(name, 0.0, to);
         let spark = (number("regParam", 1e12)?, number("elasticNetParam", 1.0)?);
         let bigquery = (number("l1_reg", 1e12)?, number("l2_reg", 1e12)?);
@@ -316,8 +316,10 @@ impl Values<'_, '_> {
         };
         match self.reader.flag("standardization")? {
             Some(true) if !penalty.is_none() && penalty.scaling != Scaling::Spark => {
-                let hint = "They count the weights of columns as they came: use regParam, or leave standardization out.";
-                Err(self.not_supported("standardization with l1_reg or l2_reg", hint))
+                // All penalties of a glm do.
+                let instead = if is_glm { "" } else { "use regParam, or " };
+                let hint = format!("They count the weights of columns as they came: {instead}leave standardization out.");
+                Err(self.not_supported("standardization with l1_reg or l2_reg", &hint))
             }
             Some(false) if penalty.scaling == Scaling::Spark => Ok(Regularisation { scaling: Scaling::Mean, ..penalty }),
             _ => Ok(penalty),
@@ -488,7 +490,7 @@ impl Values<'_, '_> {
         match (self.reader.flag("early_stop")?, share) {
             (Some(false), Some(_)) if !is_spark => {
                 let what = format!("option \"min_rel_progress\" of model \"{}\" needs early_stop", self.reader.model());
-                Err(Error::new(Code::InvalidParameter, what).detail("early_stop is FALSE."))
+                Err(Error::new(Code::InvalidParameter, what).detail("early_stop is FALSE.").hint("Leave one of them out."))
             }
             (None, Some(share)) if !is_spark => Ok((Some(1), share)),
             (Some(true), Some(share)) => Ok((Some(1), share)),

@@ -256,7 +256,9 @@ impl Values<'_> {
         let model = self.0.model();
         if method != "random" {
             let what = format!("option \"k_folds\" of model \"{model}\" needs data_split_method 'random'");
-            return Err(Error::new(Code::InvalidParameter, what).detail(format!("data_split_method is '{method}'.")));
+            return Err(Error::new(Code::InvalidParameter, what)
+                .detail(format!("data_split_method is '{method}'."))
+                .hint("Leave one of them out."));
         }
         if has_fraction {
             let what = format!("model \"{model}\" has both options \"k_folds\" and \"data_split_eval_fraction\"");

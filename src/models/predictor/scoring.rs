@@ -142,6 +142,9 @@ impl Scorer {
     }
 }
 
+/// Measures that predictions can make undefined: a mean over some of the folds would prefer fits that have none in the others.
+const OF_PREDICTIONS: &[&str] = &["precision", "mean_squared_log_error"];
+
 /// The scores of the folds of a cross-validation: measures are means over the folds, the confusion matrix and the ROC curve
 /// are of all rows, each predicted by the fit that has not seen it.
 #[derive(Debug, Default)]
@@ -168,7 +171,13 @@ impl FoldScores {
             confusion.iter_mut().zip(&fold.confusion).for_each(|(sum, count)| *sum += count);
         }
         let evaluations: Vec<Evaluation> = self.folds.into_iter().map(|fold| fold.evaluation).collect();
-        HeldOut { evaluation: Evaluation::mean(&evaluations), confusion, roc: roc_lines(&self.ranked) }
+        let mut evaluation = Evaluation::mean(&evaluations);
+        for (name, measure) in &mut evaluation.measures {
+            if OF_PREDICTIONS.contains(&name.as_str()) && evaluations.iter().any(|fold| fold.get(name).is_none()) {
+                *measure = Measure::Number(None);
+            }
+        }
+        HeldOut { evaluation, confusion, roc: roc_lines(&self.ranked) }
     }
 }
 

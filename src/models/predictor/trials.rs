@@ -77,7 +77,11 @@ pub(super) fn run(run: &Run, search: &Search, material: &Material, places: &[u32
         trials.push(row);
     }
     let Some((_, number, options)) = best else {
-        let undefined = || Error::new(Code::InvalidValue, format!("no trial of model \"{}\" has a {objective}", run.spec.name));
+        let undefined = || {
+            Error::new(Code::InvalidValue, format!("no trial of model \"{}\" has a {objective}", run.spec.name))
+                .detail("The held-out rows do not define it.")
+                .hint("Train on more rows, give a smaller k_folds, or another hparam_tuning_objectives.")
+        };
         return Err(first_error.unwrap_or_else(undefined));
     };
     trials[number].is_optimal = true;

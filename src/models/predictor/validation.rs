@@ -60,6 +60,15 @@ pub(super) fn of_places(places: &[u32], split: &RowSplit) -> RowSplit {
     RowSplit { train: taken(places, &split.train), eval: taken(places, &split.eval) }
 }
 
+/// Says which fold a fit has failed in: all rows together may be fit to learn from.
+fn without_fold(error: Error, fold: usize, n_folds: usize) -> Error {
+    if error.code != Code::InvalidValue {
+        return error;
+    }
+    Error { message: format!("{}, without the rows of fold {fold} of {n_folds}", error.message), ..error }
+        .hint("Leave k_folds out or give a smaller one, or select more rows of rare classes.")
+}
+
 impl Run {
     /// Fits options to rows and scores them on others; with folds, on each row once.
     ///
@@ -77,7 +86,8 @@ impl Run {
             let phase = format!("{trial}fold {fold} of {n_folds}");
             let rows = split.train.len() as u64;
             (self.spec.observer)(TrainingProgress { phase: phase.clone(), rows, ..TrainingProgress::default() });
-            scores.add(self.try_split(options, material, &of_places(places, &split), &phase)?);
+            let scored = self.try_split(options, material, &of_places(places, &split), &phase);
+            scores.add(scored.map_err(|error| without_fold(error, fold, n_folds))?);
             Ok(())
         };
         let unsplit = |error: LearnError| self.explain(&error, material.rows, places);

@@ -314,6 +314,27 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_form_of_a_time_means_what_it_means_among_all_forms() {
+        let mut n_usual = 0;
+        for date in ["2026-01-31", "2024-02-29", "2023-02-29", "0000-01-01", "9999-12-31", "2026-13-01", "2026-1-31", "20x6-01-31"] {
+            for time in ["T12:34:56", " 00:00:00", "t23:59:59", "T24:00:00", "T12:60:00", "T12:00:60", "T12:34", "T1:34:56", "-12:34:56"] {
+                for rest in ["", ".", ".5", ".123456", ".1234567", ".123456789", ".1234567890", "Z", ".250+02:00", " UTC", "x"] {
+                    let text = format!("{date}{time}{rest}");
+                    let any = any_time(text.as_bytes());
+                    let Some((days, seconds, after)) = usual_time(text.as_bytes()) else { continue };
+                    let usual = fraction(after).map(|(micros, rest)| (days, seconds, micros, rest));
+                    assert_eq!(usual, any, "{text}");
+                    n_usual += 1;
+                }
+            }
+        }
+        // Four dates, three times.
+        assert_eq!(n_usual, 4 * 3 * 11);
+        assert_eq!(timestamp(b"1970-01-01T00:00:00.123456789"), Some(123_456));
+        assert_eq!(timestamp(b"1970-01-01T00:00:00.1234567890"), None);
+    }
+
+    #[test]
     fn timestamps_are_moved_to_utc() {
         let base = timestamp(b"2026-01-31 12:00:00").unwrap();
         for text in [

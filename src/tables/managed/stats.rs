@@ -123,8 +123,8 @@ fn is_whole(data_type: &DataType) -> bool {
     data_type.is_integer() || matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
 }
 
-/// How data files are written. `is_brief`: files of a stream's commit: most are small and merged soon, so time counts more than
-/// space. To look every number up in a dictionary took more than half of the time to write them; of the rest zstd took a quarter,
+/// How data files are written. `is_brief`: files of a stream's commit: nearly all are small and merged soon, so time counts more
+/// than space. To look every number up in a dictionary took more than half of the time to write them; of the rest zstd took a quarter,
 /// dictionaries and bounds of texts a tenth each.
 pub fn writer_properties(schema: &Schema, is_brief: bool) -> WriterProperties {
     let compression = if is_brief { Compression::SNAPPY } else { Compression::ZSTD(ZstdLevel::default()) };

@@ -83,6 +83,40 @@ async fn while_commits_are_slow_the_source_waits_for_them_and_nothing_is_lost() 
     until(&mut client, whole, &expected).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_fills_the_memory_of_the_server_waits_and_nothing_is_lost() {
+    const RECORDS: u64 = 120_000;
+    const MEMORY: u64 = 64 << 20;
+    let kafka = Kafka::shared().await;
+    let topic = unique("large");
+    kafka.create_topic(&topic, 1, &[]).await;
+    let text = "x".repeat(1_000);
+    kafka.produce(&topic, Some(0), (0..RECORDS).map(|n| format!("{{\"n\":{n},\"t\":\"{text}\"}}"))).await;
+    let server = Server::start_with(&["--dev", "--set", "limits.memory=64MiB"]);
+    let mut client = server.client().await;
+    // The table may hold more than there is, and no commit is due: only the memory that is missing brings one about.
+    let create = format!(
+        "CREATE STREAMING TABLE large (n BIGINT, t STRING) WITH ('connector' = 'kafka', 'topic' = '{topic}', \
+         'properties.bootstrap.servers' = '{}', 'commit.interval' = '1 h', 'commit.bytes_max' = '1 GiB', 'hot.bytes_max' = '2 GiB')",
+        kafka.bootstrap()
+    );
+    client.rows(&create).await.unwrap();
+    let fullest = Cell::new(0);
+    let sql = "SELECT rows_total, hot_bytes FROM system.streams";
+    until_it(&mut client, sql, &format!("{RECORDS} rows"), |row| {
+        let (n_rows, n_bytes) = row.split_once('\t').expect("two numbers");
+        fullest.set(fullest.get().max(n_bytes.parse::<u64>().unwrap_or_default()));
+        n_rows == RECORDS.to_string()
+    })
+    .await;
+    let fullest = fullest.get();
+    assert!(fullest < MEMORY && fullest > MEMORY / 4, "at most {fullest} bytes of rows were in memory at once");
+    let whole = "SELECT count(*), count(DISTINCT n), sum(n), min(length(t)) FROM large";
+    let expected = format!("{RECORDS}\t{RECORDS}\t{}\t1000", RECORDS * (RECORDS - 1) / 2);
+    assert_eq!(client.rows(whole).await.unwrap(), [expected.as_str()]);
+    assert_eq!(client.rows("SELECT restarts, last_error FROM system.streams").await.unwrap(), ["0\tNULL"]);
+}
+
 /// A text that hardly any compression makes shorter than half.
 fn noise(seed: u64) -> String {
     let mut random = StdRng::seed_from_u64(seed);

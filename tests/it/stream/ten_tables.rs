@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::harness::port::free_port;
+use crate::harness::proxy::Proxy;
 
 const N_LIVE: usize = 9;
 /// Events a second for each table, and how many there are at most, should the test fail and nobody stop the producers.
@@ -16,6 +17,19 @@ const RATIO_MAX: f64 = 1.5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nine_tables_do_not_notice_that_the_broker_of_the_tenth_is_dead() {
+    nine_tables_do_not_notice(&format!("127.0.0.1:{}", free_port())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nine_tables_do_not_notice_that_the_broker_of_the_tenth_never_answers() {
+    // Connections are taken, and nothing passes.
+    let proxy = Proxy::start(Kafka::shared().await.bootstrap().parse().expect("an address"));
+    proxy.stall();
+    nine_tables_do_not_notice(&proxy.address()).await;
+}
+
+/// What the tenth does at the address of `dead`, where no broker is.
+async fn nine_tables_do_not_notice(dead: &str) {
     let kafka = Kafka::shared().await;
     let server = Server::start();
     let mut client = server.client().await;
@@ -27,8 +41,7 @@ async fn nine_tables_do_not_notice_that_the_broker_of_the_tenth_is_dead() {
         client.rows(&create_events(&format!("live_{n}"), "", kafka.bootstrap(), &topic, options)).await.unwrap();
         producers.push(Producing::start(kafka, &topic, 2, RATE, EVENTS_MAX));
     }
-    let dead = format!("127.0.0.1:{}", free_port());
-    client.rows(&create_events("dead", "", &dead, "nobody", options)).await.unwrap();
+    client.rows(&create_events("dead", "", dead, "nobody", options)).await.unwrap();
     for n in 0..N_LIVE {
         until(&mut client, &format!("SELECT count(*) > 0 FROM live_{n}"), "true").await;
     }
@@ -67,7 +80,7 @@ async fn nine_tables_do_not_notice_that_the_broker_of_the_tenth_is_dead() {
     let sql = "SELECT count(*) FROM system.streams WHERE table_name <> 'dead' AND state = 'running' AND lag_messages = 0";
     until(&mut client, sql, &N_LIVE.to_string()).await;
     let shown = client.rows("SELECT state, last_error FROM system.streams WHERE table_name = 'dead'").await.unwrap();
-    assert!(shown.len() == 1 && shown[0].starts_with("retrying\t") && shown[0].contains(&dead), "{shown:?}");
+    assert!(shown.len() == 1 && shown[0].starts_with("retrying\t") && shown[0].contains(dead), "{shown:?}");
     assert_eq!(client.rows("SELECT count(*) FROM dead").await.unwrap(), ["0"], "the tenth answers too");
 }
 

@@ -137,6 +137,33 @@ fn a_class_of_one_row_and_rows_of_weight_0_do_no_harm() {
 }
 
 #[test]
+fn a_fold_that_takes_a_class_away_is_named() {
+    let n = 60;
+    let batch = table(vec![
+        ("x", floats((0..n).map(|row| uniform(row, 1)))),
+        ("y", strings((0..n).map(|row| if row == 7 { "rare" } else { "usual" }))),
+    ]);
+    let given = options("logistic_reg", &[("input_label_cols", "y"), ("k_folds", "3")]);
+    let error = try_train_with(spec(&given, 2).unwrap(), vec![batch.clone()], &batch.schema()).unwrap_err();
+    assert_eq!(error.code, Code::InvalidValue);
+    assert!(error.message.contains("without the rows of fold ") && error.message.ends_with(" of 3"), "{error}");
+    assert!(error.hint.unwrap().contains("k_folds"));
+}
+
+#[test]
+fn a_measure_that_one_fold_does_not_define_is_not_that_of_the_others() {
+    // Two rows of a rare class far from the others, and one among them: some fold predicts none.
+    let n = 90;
+    let batch = table(vec![
+        ("x", floats((0..n).map(|row| if row < 2 { 50.0 } else { uniform(row, 1) }))),
+        ("y", strings((0..n).map(|row| if row < 2 || row == 50 { "b" } else { "a" }))),
+    ]);
+    let trained = trained("logistic_reg", &[("input_label_cols", "y"), ("k_folds", "3")], &batch);
+    // Recall is defined wherever a fold has a row of the class, whatever is predicted.
+    assert!(trained.metrics.contains_key("recall") && !trained.metrics.contains_key("precision"), "{:?}", trained.metrics);
+}
+
+#[test]
 fn a_run_says_which_fold_it_is_at_and_can_be_cancelled_there() {
     let batch = without(&shop(600), &["bought"]);
     let given = options("random_forest_regressor", &[("input_label_cols", "price"), ("num_parallel_tree", "4"), ("k_folds", "3")]);

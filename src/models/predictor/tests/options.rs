@@ -61,15 +61,21 @@ fn what_would_make_another_model_elsewhere_is_refused() {
     refused(forest, ("category_encoding_method", "ONE_HOT_ENCODING"), &["'one_hot_encoding'", "as they are"]);
     refused(regressor, ("categoryEncodingMethod", "target_encoding"), &["'target_encoding'"]);
     refused(regressor, ("tree_method", "exact"), &["'exact'", "max_bins"]);
+    refused(regressor, ("num_parallel_tree", "4"), &["is 4", "random forest"]);
+    refused(forest, ("colsample_bylevel", "0.5"), &["colsample_bynode"]);
+    refused("logistic_reg", ("threshold", "0.7"), &["is 0.7", "ML.PREDICT"]);
     for model_type in MODEL_TYPES {
         refused(model_type, ("warm_start", "true"), &["is TRUE", "fitted from the beginning"]);
     }
     check_error(parse("elastic_net", &[("standardization", "true"), ("l1_reg", "1")]), Code::NotSupported, &["use regParam"]);
     check_error(parse("glm", &[("standardization", "true"), ("regParam", "1")]), Code::NotSupported, &["standardization"]);
+    let glm = parse("glm", &[("standardization", "true"), ("l2_reg", "1")]);
+    check_error(glm, Code::NotSupported, &["as they came: leave standardization out"]);
     // What no system has is a mistake.
     for (model_type, option) in [
         (regressor, ("lossType", "huber")),
-        (forest, ("minWeightFractionPerNode", "0.7")),
+        (forest, ("minWeightFractionPerNode", "-1")),
+        ("logistic_reg", ("family", "poisson")),
         (forest, ("tree_method", "fast")),
         ("linear_reg", ("solver", "magic")),
         ("linear_reg", ("optimize_strategy", "best")),
@@ -97,6 +103,12 @@ fn what_says_the_same_elsewhere_is_taken() {
     for solver in ["auto", "normal", "l-bfgs"] {
         check("linear_reg", &[("solver", solver), ("aggregationDepth", "2")]);
     }
+    check(
+        "boosted_tree_classifier",
+        &[("num_parallel_tree", "1"), ("l1_reg", "0"), ("colsample_bylevel", "1"), ("dart_normalize_type", "TREE")],
+    );
+    check("logistic_reg", &[("family", "auto"), ("threshold", "0.5")]);
+    check("kmeans", &[("solver", "auto"), ("initSteps", "2")]);
     check("glm", &[("solver", "IRLS"), ("standardization", "false"), ("regParam", "1")]);
     check("linear_reg", &[("standardization", "true"), ("l2_reg", "0")]);
     check("logistic_reg", &[("optimize_strategy", "BATCH_GRADIENT_DESCENT"), ("learn_rate_strategy", "CONSTANT"), ("learn_rate", "0.4")]);
@@ -137,6 +149,7 @@ fn options_have_the_names_of_both_systems() {
         ("boosted_tree_regressor", "learn_rate", &["stepSize", "eta"]),
         ("naive_bayes", "smoothing", &["alpha"]),
         ("kmeans", "num_clusters", &["k"]),
+        ("kmeans", "tolerance", &["tol", "min_rel_progress"]),
         ("linear_reg", "k_folds", &["numFolds"]),
         // Not beside the name in the singular.
         ("linear_reg", "input_label_cols", &["labelCol"]),

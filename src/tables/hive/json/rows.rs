@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{Field, FieldRef};
 
 /// Keys are remembered by their place in the object up to here.
 const PLACES_MAX: usize = 256;
-/// .. when they and the blanks around them are no longer.
+/// .. when they and the blanks around them are no longer; one that is, and all behind it, are looked up in each object.
 const PLACE_BYTES_MAX: usize = 256;
 
 /// What led to a value at some place of the last object.
