@@ -59,6 +59,21 @@ pub(super) struct Run {
     stop: Arc<AtomicBool>,
 }
 
+/// What a fit tells while it goes on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Phase {
+    pub name: String,
+    /// The best held-out measure so far.
+    pub best: Option<(String, f64)>,
+}
+
+impl Phase {
+    /// A phase before anything was scored.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), best: None }
+    }
+}
+
 /// A learner's model with the iterations that led to it.
 struct Fitted {
     algorithm: Algorithm,
@@ -90,13 +105,17 @@ impl Run {
             report.trials = trials;
             self.options = best;
         }
-        let fit = |places: &[u32], phase: &str| self.fit_rows(&self.options, &material, places, phase);
+        let objective = trials::objective(&self, self.options.search.as_ref())?;
+        let fit = |places: &[u32], name: &str, held_out: Option<&HeldOut>| {
+            let best = held_out.and_then(|held_out| held_out.evaluation.get(objective)).map(|best| (objective.to_owned(), best));
+            self.fit_rows(&self.options, &material, places, &Phase { name: name.to_owned(), best })
+        };
         let (model, iterations, held_out, rows_train) = match (&split, &folds) {
             (Some(split), _) => {
-                let (model, iterations) = fit(&split.train, "fitting")?;
+                let (model, iterations) = fit(&split.train, "fitting", None)?;
                 let held_out = self.evaluate(&model, &rows.part.take(&split.eval), &rows)?;
                 if self.options.refit {
-                    let (model, iterations) = fit(&all, "fitting on all rows")?;
+                    let (model, iterations) = fit(&all, "fitting on all rows", Some(&held_out))?;
                     (model, iterations, Some(held_out), split.train.len())
                 } else {
                     (model, iterations, Some(held_out), split.train.len())
@@ -104,11 +123,11 @@ impl Run {
             }
             (None, Some(folds)) => {
                 let held_out = self.try_out(&self.options, &material, folds, None)?;
-                let (model, iterations) = fit(&all, "fitting on all rows")?;
+                let (model, iterations) = fit(&all, "fitting on all rows", Some(&held_out))?;
                 (model, iterations, Some(held_out), n_rows)
             }
             (None, None) => {
-                let (model, iterations) = fit(&all, "fitting")?;
+                let (model, iterations) = fit(&all, "fitting", None)?;
                 // Clusters and components are scored on the rows that they describe.
                 let is_scored = matches!(self.options.task(), TaskKind::Clustering | TaskKind::Reduction);
                 let held_out = if is_scored { Some(self.evaluate(&model, &rows.part, &rows)?) } else { None };
@@ -184,7 +203,7 @@ impl Run {
         options: &PredictorOptions,
         material: &Material,
         places: &[u32],
-        phase: &str,
+        phase: &Phase,
     ) -> Result<(TrainedPredictor, Vec<Iteration>)> {
         let Material { rows, factors, class_names } = material;
         let part = if places.len() == rows.part.frame.n_rows() { None } else { Some(rows.part.take(places)) };
@@ -196,18 +215,18 @@ impl Run {
     }
 
     /// Fits the learner of `options` to rows. Errors name places in `part`.
-    fn fit(&self, options: &PredictorOptions, part: &Part, factors: &ClassFactors, phase: &str) -> Result<Fitted, LearnError> {
+    fn fit(&self, options: &PredictorOptions, part: &Part, factors: &ClassFactors, phase: &Phase) -> Result<Fitted, LearnError> {
         let iterations: Mutex<Vec<Iteration>> = Mutex::default();
         let start = Instant::now();
         let n_rows = part.frame.n_rows() as u64;
         let progress = |progress: Progress| {
             (self.spec.observer)(TrainingProgress {
-                phase: phase.to_owned(),
+                phase: phase.name.clone(),
                 rows: n_rows,
                 iteration: progress.iteration,
                 max_iterations: progress.max_iterations,
                 loss: progress.loss,
-                metric: None,
+                metric: phase.best.clone(),
             });
             let mut iterations = iterations.lock().unwrap_or_else(PoisonError::into_inner);
             if iterations.len() < ITERATIONS_KEPT_MAX {

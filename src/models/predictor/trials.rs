@@ -4,7 +4,7 @@
 use super::options::{DataSplit, PredictorOptions, TaskKind};
 use super::rows::{EVAL_FRACTION, Target, TrainingSet, taken};
 use super::search::Search;
-use super::training::Run;
+use super::training::{Phase, Run};
 use super::validation::{Material, Splits, of_places};
 use crate::error::{Code, Error, Result};
 use crate::models::evaluation::Measure;
@@ -28,7 +28,7 @@ pub(super) const PURPOSE: u64 = 0x7217_A150_5EA2_C400;
 /// # Errors
 /// `InvalidParameter` for an objective that the model does not have; the error of the first trial when all fail.
 pub(super) fn run(run: &Run, search: &Search, material: &Material, places: &[u32]) -> Result<(Vec<Trial>, PredictorOptions)> {
-    let objective = objective(run, search)?;
+    let objective = objective(run, Some(search))?;
     let splits = splits(run, material.rows, places)?;
     let planned = search.trials(&run.spec.name, run.options.seed)?;
     let n_trials = planned.len();
@@ -37,11 +37,12 @@ pub(super) fn run(run: &Run, search: &Search, material: &Material, places: &[u32
     let mut first_error = None;
     for (number, trial) in planned.into_iter().enumerate() {
         let start = Instant::now();
-        let phase = format!("trial {} of {n_trials}", number + 1);
+        let so_far = best.as_ref().map(|(score, ..)| (objective.to_owned(), *score));
+        let phase = Phase { name: format!("trial {} of {n_trials}", number + 1), best: so_far };
         (run.spec.observer)(TrainingProgress {
-            phase: phase.clone(),
+            phase: phase.name.clone(),
             rows: splits.n_train() as u64,
-            metric: best.as_ref().map(|(score, ..)| (objective.to_owned(), *score)),
+            metric: phase.best.clone(),
             ..TrainingProgress::default()
         });
         let options = run.options.of_trial(&run.spec.name, &trial)?;
@@ -112,12 +113,16 @@ fn splits<'a>(run: &Run, rows: &TrainingSet, places: &'a [u32]) -> Result<Splits
     Ok(Splits::Once(of_places(places, &split)))
 }
 
-fn objective<'a>(run: &Run, search: &'a Search) -> Result<&'a str> {
+/// The measure that is to be improved: what the search names, or that of the task.
+///
+/// # Errors
+/// `InvalidParameter` for one that the model does not have.
+pub(super) fn objective(run: &Run, search: Option<&Search>) -> Result<&'static str> {
     let is_classifier = run.options.task() == TaskKind::Classification;
     let (known, default) = if is_classifier { (OF_CLASSES, "roc_auc") } else { (OF_NUMBERS, "r2_score") };
-    let Some(name) = search.objective.as_deref() else { return Ok(default) };
-    if known.contains(&name) {
-        return Ok(name);
+    let Some(name) = search.and_then(|search| search.objective.as_deref()) else { return Ok(default) };
+    if let Some(known) = known.iter().find(|known| **known == name) {
+        return Ok(known);
     }
     let what = format!("option \"hparam_tuning_objectives\" of model \"{}\" names the unknown measure '{name}'", run.spec.name);
     let error = Error::unknown(Code::InvalidParameter, what, name, known.iter().copied());

@@ -3,7 +3,7 @@
 use super::options::PredictorOptions;
 use super::rows::{Target, TrainingSet, taken};
 use super::scoring::{FoldScores, HeldOut, Scorer};
-use super::training::{ClassFactors, Run};
+use super::training::{ClassFactors, Phase, Run};
 use crate::error::{Code, Error, Result};
 use crate::models::training::TrainingProgress;
 use weir_ml::error::LearnError;
@@ -74,18 +74,22 @@ impl Run {
     ///
     /// # Errors
     /// Those of the learner in the user's words, `Cancelled`.
-    pub fn try_out(&self, options: &PredictorOptions, material: &Material, splits: &Splits, trial: Option<&str>) -> Result<HeldOut> {
+    pub fn try_out(&self, options: &PredictorOptions, material: &Material, splits: &Splits, trial: Option<&Phase>) -> Result<HeldOut> {
         let (places, n_folds, seed) = match splits {
-            Splits::Once(split) => return Ok(self.try_split(options, material, split, trial.unwrap_or("fitting"))?.finish()),
+            Splits::Once(split) => {
+                let phase = trial.cloned().unwrap_or_else(|| Phase::new("fitting"));
+                return Ok(self.try_split(options, material, split, &phase)?.finish());
+            }
             Splits::Folds { places, n_folds, seed } => (*places, *n_folds, *seed),
         };
         let (mut scores, mut fold) = (FoldScores::default(), 0);
-        let trial = trial.map_or_else(String::new, |trial| format!("{trial}, "));
+        let Phase { name: trial, best } = trial.cloned().unwrap_or_default();
+        let trial = if trial.is_empty() { trial } else { format!("{trial}, ") };
         let visit = |split: RowSplit| -> Result<()> {
             fold += 1;
-            let phase = format!("{trial}fold {fold} of {n_folds}");
-            let rows = split.train.len() as u64;
-            (self.spec.observer)(TrainingProgress { phase: phase.clone(), rows, ..TrainingProgress::default() });
+            let phase = Phase { name: format!("{trial}fold {fold} of {n_folds}"), best: best.clone() };
+            let (rows, metric) = (split.train.len() as u64, phase.best.clone());
+            (self.spec.observer)(TrainingProgress { phase: phase.name.clone(), rows, metric, ..TrainingProgress::default() });
             let scored = self.try_split(options, material, &of_places(places, &split), &phase);
             scores.add(scored.map_err(|error| without_fold(error, fold, n_folds))?);
             Ok(())
@@ -105,7 +109,7 @@ impl Run {
         Ok(scores.finish())
     }
 
-    fn try_split(&self, options: &PredictorOptions, material: &Material, split: &RowSplit, phase: &str) -> Result<Scorer> {
+    fn try_split(&self, options: &PredictorOptions, material: &Material, split: &RowSplit, phase: &Phase) -> Result<Scorer> {
         let (model, _) = self.fit_rows(options, material, &split.train, phase)?;
         self.score(&model, &material.rows.part.take(&split.eval), material.rows)
     }

@@ -1,7 +1,7 @@
 //! Cross-validation: every row is held out once, by a fit to the others.
 
 use super::*;
-use crate::models::Measure;
+use crate::models::{Measure, TrainingProgress};
 use datafusion::execution::memory_pool::MemoryPool;
 use std::collections::BTreeMap;
 use weir_ml::split::{RowSplit, row_folds, stratified_folds};
@@ -177,6 +177,10 @@ fn a_run_says_which_fold_it_is_at_and_can_be_cancelled_there() {
     phases.dedup();
     assert_eq!(phases, ["reading", "fold 1 of 3", "fold 2 of 3", "fold 3 of 3", "fitting on all rows"]);
     assert!(seen.iter().filter(|progress| progress.phase.starts_with("fold")).all(|progress| progress.rows == 400));
+    // What the folds have said is shown while the model is fitted.
+    let is_shown = |progress: &TrainingProgress| progress.metric.as_ref().is_some_and(|(name, value)| name == "r2_score" && *value < 1.0);
+    assert!(seen.iter().filter(|progress| progress.phase == "fitting on all rows").all(is_shown));
+    assert!(seen.iter().any(is_shown) && seen.iter().filter(|progress| progress.phase.starts_with("fold")).all(|fold| !is_shown(fold)));
     let cancel = CancellationToken::new();
     let mut cancelled = spec(&given, 2).unwrap();
     let from_inside = cancel.clone();
