@@ -92,7 +92,7 @@ impl Reader {
             match end {
                 End::Stopped => return,
                 End::Restart => {
-                    tracing::warn!(table = %self.shared.table, "records are there and none comes: the client is made anew");
+                    tracing::warn!(table = %self.shared.table, "the client is stuck: it is made anew");
                     self.shared.status.lock().restarts += 1;
                 }
                 End::Failed(failure) => {
@@ -457,10 +457,13 @@ impl Reader {
                 if !self.drain_events(client) || trouble != Trouble::Away {
                     self.note_trouble(&trouble);
                 }
-                return Ok(());
+                // A client that hangs says nothing; one that looks for its broker says why it is away.
+                let hangs = trouble == Trouble::Away && self.watchdog.is_silent(Instant::now());
+                return if hangs { Err(End::Restart) } else { Ok(()) };
             }
         };
         self.settle();
+        self.watchdog.heard();
         self.identify(client)?;
         for (partition, high) in &highs {
             let wanted = self.positions.get(partition).copied().unwrap_or_default();
@@ -516,6 +519,7 @@ impl Reader {
             }
             if let Some(trouble) = explain(&event) {
                 self.note(false, trouble);
+                self.watchdog.heard();
                 troubled = true;
             }
         }

@@ -8,22 +8,38 @@ const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// The same while other partitions go on: their records may only be before these in the queue.
 const STARVED_AFTER: Duration = Duration::from_secs(120);
 
+/// Questions are not answered for so long, and the client does not say why: longer than its own patience with a broker.
+const SILENT_AFTER: Duration = Duration::from_secs(120);
+
 /// What was seen of the partitions that are behind.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     progress_at: Instant,
     /// Partitions in which records wait: at which position, and since when.
     waiting: BTreeMap<i32, (i64, Instant)>,
+    /// Since when there are no answers, nor records.
+    silent_since: Option<Instant>,
 }
 
 impl Watchdog {
     pub(super) fn new(now: Instant) -> Self {
-        Self { progress_at: now, waiting: BTreeMap::new() }
+        Self { progress_at: now, waiting: BTreeMap::new(), silent_since: None }
     }
 
     /// Something was read.
     pub(super) fn progress(&mut self, now: Instant) {
         self.progress_at = now;
+        self.heard();
+    }
+
+    /// The client, or a broker, has said something.
+    pub(super) fn heard(&mut self) {
+        self.silent_since = None;
+    }
+
+    /// A question was not answered: whether all is silent for long.
+    pub(super) fn is_silent(&mut self, now: Instant) -> bool {
+        now.saturating_duration_since(*self.silent_since.get_or_insert(now)) > SILENT_AFTER
     }
 
     /// What was seen does not count any more: the source reads anew, or was held back itself.
@@ -60,6 +76,23 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_says_nothing_for_long_hangs() {
+        let begun = Instant::now();
+        let at = |seconds: u64| begun + Duration::from_secs(seconds);
+        let mut watchdog = Watchdog::new(begun);
+        assert!(!watchdog.is_silent(at(1_000)), "the first question");
+        assert!(!watchdog.is_silent(at(1_120)));
+        watchdog.heard();
+        assert!(!watchdog.is_silent(at(1_130)), "it has said why");
+        watchdog.progress(at(1_200));
+        assert!(!watchdog.is_silent(at(1_251)), "a record came");
+        assert!(!watchdog.is_silent(at(1_371)));
+        assert!(watchdog.is_silent(at(1_372)));
+        watchdog.reset(at(1_372));
+        assert!(!watchdog.is_silent(at(1_373)), "another client");
+    }
 
     #[test]
     fn only_records_that_were_seen_to_wait_are_late() {
