@@ -80,10 +80,22 @@ impl Source {
 }
 
 impl Shared {
-    pub(super) fn set_client(&self, client: Option<Arc<Client>>) {
-        let old = std::mem::replace(&mut *self.client.lock().unwrap_or_else(PoisonError::into_inner), client);
+    pub(super) fn set_client(&self, client: Arc<Client>) {
+        let old = self.client.lock().unwrap_or_else(PoisonError::into_inner).replace(client);
         // Not under the lock: a client takes a moment to end.
         drop(old);
+    }
+
+    /// Ends the client. One that `is_stuck` may never end: a thread of its own waits for it.
+    pub(super) fn end_client(&self, is_stuck: bool) {
+        let old = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !is_stuck {
+            return drop(old);
+        }
+        let thread = std::thread::Builder::new().name(format!("kafka {} old", self.table)).spawn(move || drop(old));
+        if let Err(error) = thread {
+            tracing::error!(table = %self.table, %error, "could not start a thread that ends a client");
+        }
     }
 
     fn client(&self) -> Option<Arc<Client>> {

@@ -88,7 +88,7 @@ impl Reader {
     pub(super) fn run(mut self) {
         loop {
             let end = self.session();
-            self.shared.set_client(None);
+            self.shared.end_client(matches!(end, End::Restart));
             match end {
                 End::Stopped => return,
                 End::Restart => {
@@ -115,7 +115,7 @@ impl Reader {
 
     fn try_session(&mut self) -> Result<std::convert::Infallible, End> {
         let client = self.connect()?;
-        self.shared.set_client(Some(Arc::clone(&client)));
+        self.shared.set_client(Arc::clone(&client));
         let topic = self.shared.options.topic.clone();
         let partitions = self.ask(&client, |client| lookup::partitions(client, &topic, LOOKUP_WAIT))?;
         self.identify(&client)?;

@@ -45,6 +45,19 @@ const HOT_BYTES_MAX: u64 = 1 << 20;
 /// So much fills the memory of the table twice, and does not a third time.
 const RECORDS: u64 = 80_000;
 
+/// The most bytes of rows that were in memory until the only stream has read so many records.
+async fn most_in_memory(client: &mut Client, n_records: u64) -> u64 {
+    let fullest = Cell::new(0);
+    let sql = "SELECT rows_total, hot_bytes FROM system.streams";
+    until_it(client, sql, &format!("{n_records} rows"), |row| {
+        let (n_rows, n_bytes) = row.split_once('\t').expect("two numbers");
+        fullest.set(fullest.get().max(n_bytes.parse::<u64>().unwrap_or_default()));
+        n_rows == n_records.to_string()
+    })
+    .await;
+    fullest.get()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_commits_are_slow_the_source_waits_for_them_and_nothing_is_lost() {
     let kafka = Kafka::shared().await;
@@ -60,15 +73,7 @@ async fn while_commits_are_slow_the_source_waits_for_them_and_nothing_is_lost() 
         kafka.bootstrap()
     );
     client.rows(&create).await.unwrap();
-    let fullest = Cell::new(0);
-    let sql = "SELECT rows_total, hot_bytes FROM system.streams";
-    until_it(&mut client, sql, &format!("{RECORDS} rows"), |row| {
-        let (n_rows, n_bytes) = row.split_once('\t').expect("two numbers");
-        fullest.set(fullest.get().max(n_bytes.parse::<u64>().unwrap_or_default()));
-        n_rows == RECORDS.to_string()
-    })
-    .await;
-    let fullest = fullest.get();
+    let fullest = most_in_memory(&mut client, RECORDS).await;
     assert!(fullest <= HOT_BYTES_MAX, "{fullest} bytes of rows were in memory at once");
     assert!(fullest >= HOT_BYTES_MAX / 5 * 4, "the memory never was full: at most {fullest} bytes");
     // It is not time for a commit: those that happened made room.
@@ -101,15 +106,7 @@ async fn a_stream_that_fills_the_memory_of_the_server_waits_and_nothing_is_lost(
         kafka.bootstrap()
     );
     client.rows(&create).await.unwrap();
-    let fullest = Cell::new(0);
-    let sql = "SELECT rows_total, hot_bytes FROM system.streams";
-    until_it(&mut client, sql, &format!("{RECORDS} rows"), |row| {
-        let (n_rows, n_bytes) = row.split_once('\t').expect("two numbers");
-        fullest.set(fullest.get().max(n_bytes.parse::<u64>().unwrap_or_default()));
-        n_rows == RECORDS.to_string()
-    })
-    .await;
-    let fullest = fullest.get();
+    let fullest = most_in_memory(&mut client, RECORDS).await;
     assert!(fullest < MEMORY && fullest > MEMORY / 4, "at most {fullest} bytes of rows were in memory at once");
     let whole = "SELECT count(*), count(DISTINCT n), sum(n), min(length(t)) FROM large";
     let expected = format!("{RECORDS}\t{RECORDS}\t{}\t1000", RECORDS * (RECORDS - 1) / 2);
