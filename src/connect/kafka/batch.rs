@@ -68,6 +68,13 @@ impl Client {
         &self.consumer
     }
 
+    /// Tells the client of brokers once more, as `bootstrap.servers` names them. It keeps the list: not to be called often.
+    pub(super) fn add_brokers(&self, servers: &CStr) {
+        // SAFETY: the client is alive, the text ends in a zero byte and is copied.
+        let n_added = unsafe { sys::rd_kafka_brokers_add(self.consumer.client().native_ptr(), servers.as_ptr()) };
+        tracing::debug!(n_added, "the client was told of its brokers again");
+    }
+
     /// Ends a wait in [`Batch::fill`]. From any thread.
     pub(super) fn wake(&self) {
         // SAFETY: the queue is alive.

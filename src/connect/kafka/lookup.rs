@@ -55,6 +55,10 @@ impl Trouble {
 /// The partitions of a topic; at least one.
 pub(super) fn partitions(client: &Client, topic: &str, timeout: Duration) -> Result<Vec<i32>, Trouble> {
     let metadata = client.consumer().fetch_metadata(Some(topic), timeout).map_err(|error| Trouble::new(&error))?;
+    if metadata.brokers().is_empty() {
+        // A broker that is about to stop, or that its controller takes for dead: what it says of topics is nothing.
+        return Err(Trouble::Away);
+    }
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Err(Trouble::UnknownTopic) };
     if let Some(error) = found.error() {
         return Err(Trouble::of_code(RDKafkaErrorCode::from(error)));

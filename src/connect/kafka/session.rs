@@ -1,11 +1,13 @@
 //! The life of a source's thread: connect, find the partitions, assign, read; again when the client is stuck.
 
-use super::batch::{Batch, Client, ClientEvent, Message, topic_text};
+mod status;
+
+use super::batch::{Batch, Client, Message, topic_text};
 use super::consumer::Shared;
 use super::decode::{BATCH_ROWS_MAX, Record, Rows};
 use super::lookup::{self, Trouble};
 use super::options::{OnDataLoss, Startup};
-use super::trouble::{explain, explain_creation, explain_error};
+use super::trouble::{explain_creation, explain_error};
 use super::watchdog::Watchdog;
 use crate::connect::{Failure, FailureKind, Fetched, Position, SourceEvent, Start};
 use crate::error::{Code, Error};
@@ -30,6 +32,8 @@ const RETRY_WAIT: Duration = Duration::from_millis(300);
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the brokers are asked while a partition may be stuck.
 const BEHIND_INTERVAL: Duration = Duration::from_secs(5);
+/// A client that has lost its brokers is told of them again so often, until there is an answer: it keeps each list.
+const REMINDERS_MAX: u32 = 20;
 /// Troubles that take turns are told so often.
 const WARN_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -58,6 +62,11 @@ pub(super) struct Reader {
     assigned: BTreeSet<i32>,
     watchdog: Watchdog,
     warned_at: Instant,
+    /// `bootstrap.servers`, and how often the client was told them again since it last found a broker.
+    servers: CString,
+    n_reminders: u32,
+    /// The client has lost its last broker: it is asked at once whether there are others.
+    doubts: bool,
 }
 
 impl Reader {
@@ -71,6 +80,9 @@ impl Reader {
         }));
         Self {
             topic: topic_text(&shared.options.topic),
+            servers: topic_text(shared.options.properties.get("bootstrap.servers").unwrap_or_default()),
+            n_reminders: 0,
+            doubts: false,
             wants_headers: rows.wants_headers(),
             shared,
             rows,
@@ -147,6 +159,9 @@ impl Reader {
                 Err(trouble) => {
                     explained |= self.drain_events(client);
                     // A broker that has just been asked may need a moment; one that says why has said it.
+                    if trouble == Trouble::Away && !explained {
+                        self.remind(client);
+                    }
                     if trouble != Trouble::Away || (!explained && asked_at.elapsed() > Duration::from_secs(3)) {
                         self.note_trouble(&trouble);
                     }
@@ -275,6 +290,7 @@ impl Reader {
                 let is_troubled = self.shared.status.lock().last_error.is_some();
                 let discovery_interval = self.shared.options.discovery_interval;
                 let lookup_wait = match (is_troubled, self.watchdog.suspects(&self.positions)) {
+                    _ if std::mem::take(&mut self.doubts) => Duration::ZERO,
                     // Questions to a broker that is away take their time: the others' records are read in between.
                     (true, _) => lookup_took * 2,
                     (false, true) => discovery_interval.min(BEHIND_INTERVAL),
@@ -454,8 +470,12 @@ impl Reader {
         let (partitions, lows, highs) = match answer {
             Ok(answer) => answer,
             Err(trouble) => {
-                if !self.drain_events(client) || trouble != Trouble::Away {
+                let is_explained = self.drain_events(client);
+                if trouble != Trouble::Away {
                     self.note_trouble(&trouble);
+                } else if !is_explained {
+                    self.note_trouble(&trouble);
+                    self.remind(client);
                 }
                 // A client that hangs says nothing; one that looks for its broker says why it is away.
                 let hangs = trouble == Trouble::Away && self.watchdog.is_silent(Instant::now());
@@ -476,85 +496,6 @@ impl Reader {
             return self.begin(client, &partitions);
         }
         if self.watchdog.is_stuck(&self.positions, &highs, Instant::now()) { Err(End::Restart) } else { Ok(()) }
-    }
-
-    /// First and next offsets as the brokers said, into the status.
-    fn see(&self, lows: &BTreeMap<i32, i64>, highs: &BTreeMap<i32, i64>) {
-        let mut status = self.shared.status.lock();
-        for (partition, position) in &self.positions {
-            let seen = status.partitions.entry(*partition).or_default();
-            seen.position = *position;
-            seen.low_watermark = lows.get(partition).copied().or(seen.low_watermark);
-            seen.high_watermark = highs.get(partition).copied().or(seen.high_watermark);
-            // A partition that the topic does not have has nothing more.
-            seen.at_end = seen.high_watermark.is_some_and(|high| *position >= high) || !self.assigned.contains(partition);
-        }
-    }
-
-    /// A partition is at its end, and nothing of it is on its way.
-    fn see_end(&self, partition: i32, position: i64) {
-        let mut status = self.shared.status.lock();
-        let seen = status.partitions.entry(partition).or_default();
-        (seen.position, seen.at_end) = (position, true);
-    }
-
-    fn see_cached(&self, client: &Client) {
-        let mut status = self.shared.status.lock();
-        for (partition, seen) in &mut status.partitions {
-            let (_, high) = client.cached_watermarks(&self.topic, *partition);
-            seen.high_watermark = high.max(seen.high_watermark);
-        }
-    }
-
-    /// Hears what the client has to say; whether it was trouble.
-    fn drain_events(&mut self, client: &Client) -> bool {
-        let mut troubled = false;
-        while let Some(event) = client.next_event() {
-            match &event {
-                ClientEvent::Log { level, text } => tracing::debug!(table = %self.shared.table, level, text, "librdkafka"),
-                ClientEvent::CommitFailed { text } => {
-                    tracing::debug!(table = %self.shared.table, error = text, "could not publish the progress");
-                }
-                ClientEvent::Error { .. } => {}
-            }
-            if let Some(trouble) = explain(&event) {
-                self.note(false, trouble);
-                self.watchdog.heard();
-                troubled = true;
-            }
-        }
-        troubled
-    }
-
-    fn note_trouble(&mut self, trouble: &Trouble) {
-        let options = &self.shared.options;
-        let text = trouble.explain(&options.topic, options.properties.get("bootstrap.servers").unwrap_or(""));
-        self.note(*trouble != Trouble::Away, text);
-    }
-
-    fn note(&mut self, connected: bool, text: String) {
-        let mut status = self.shared.status.lock();
-        status.connected = connected;
-        if status.last_error.as_deref() == Some(&text) {
-            return;
-        }
-        // Several brokers that are away take turns: one line in a while is enough.
-        if status.last_error.is_none() || self.warned_at.elapsed() >= WARN_INTERVAL {
-            self.warned_at = Instant::now();
-            tracing::warn!(table = %self.shared.table, error = %text, "source in trouble");
-        } else {
-            tracing::debug!(table = %self.shared.table, error = %text, "source in trouble");
-        }
-        status.last_error = Some(text);
-    }
-
-    /// The brokers answer: what was wrong is over.
-    fn settle(&mut self) {
-        let mut status = self.shared.status.lock();
-        status.connected = true;
-        if status.last_error.take().is_some() {
-            tracing::info!(table = %self.shared.table, "source is well again");
-        }
     }
 
     fn recreated(&self, detail: String) -> End {

@@ -4,7 +4,10 @@
 //! client -- 127.0.0.1:address --> proxy (open | cut | stalled) --> target
 //! ```
 //! Cut: every connection is closed and new ones are closed at once. Stalled: connections stay open, new ones are
-//! accepted, nothing passes.
+//! accepted, nothing passes. Brokerless: connections are closed, and new ones pass; but whoever asks a Kafka broker about the
+//! cluster hears of no broker.
+
+mod metadata;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,6 +18,7 @@ enum Mode {
     Open,
     Cut,
     Stalled,
+    Brokerless,
     Closed,
 }
 
@@ -68,6 +72,11 @@ impl Proxy {
         self.link.set(Mode::Stalled);
     }
 
+    /// Closes all connections; new ones are told that the cluster has no broker, until [`Self::restore`] closes them.
+    pub fn hide_brokers(&self) {
+        self.link.set(Mode::Brokerless);
+    }
+
     /// Lets everything through again; what was stalled arrives.
     pub fn restore(&self) {
         self.link.set(Mode::Open);
@@ -85,8 +94,8 @@ impl Drop for Proxy {
 impl Link {
     fn set(&self, mode: Mode) {
         let mut state = self.state.lock().unwrap();
-        state.mode = mode;
-        if matches!(mode, Mode::Cut | Mode::Closed) {
+        let before = std::mem::replace(&mut state.mode, mode);
+        if matches!(mode, Mode::Cut | Mode::Brokerless | Mode::Closed) || before == Mode::Brokerless {
             for connection in state.connections.drain(..) {
                 let _ = connection.shutdown(Shutdown::Both);
             }
@@ -98,7 +107,7 @@ impl Link {
     fn may_pass(&self) -> bool {
         let state = self.state.lock().unwrap();
         let state = self.changed.wait_while(state, |state| state.mode == Mode::Stalled).unwrap();
-        state.mode == Mode::Open
+        matches!(state.mode, Mode::Open | Mode::Brokerless)
     }
 
     /// Notes the two ends of a connection, unless it came when the proxy was cut.
@@ -124,11 +133,15 @@ fn accept(listener: &TcpListener, link: &Arc<Link>) {
         match mode {
             Mode::Closed => return,
             Mode::Cut => continue,
-            Mode::Open | Mode::Stalled => {}
+            Mode::Open | Mode::Stalled | Mode::Brokerless => {}
         }
         // A target that does not answer refuses for itself.
         let Ok(server) = TcpStream::connect(link.target) else { continue };
         if !link.admit([&client, &server]) {
+            continue;
+        }
+        if mode == Mode::Brokerless {
+            spawn("proxy without brokers", move || metadata::hide_brokers(client, server));
             continue;
         }
         let (Ok(client_copy), Ok(server_copy)) = (client.try_clone(), server.try_clone()) else { continue };

@@ -10,6 +10,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long the broker stays away after its stop.
 const STOPPED: Duration = Duration::from_secs(4);
 const CUT_SECONDS: u64 = 30;
+/// How long the cluster names no broker.
+const BROKERLESS: Duration = Duration::from_secs(3);
+/// How long a broker stands still: longer than its session of four seconds.
+const FROZEN: Duration = Duration::from_secs(6);
 /// Events a second, and how many there are at most, should the test fail and nobody stop the producer.
 const RATE: u64 = 1_000;
 const EVENTS_MAX: u64 = 600 * RATE;
@@ -49,6 +53,41 @@ async fn neither_a_stopped_broker_nor_a_cut_connection_costs_a_record_or_holds_a
     let answers = probing.join();
     println!("{answers:?}");
     assert!(answers.n > 20 && answers.longest_own < ANSWER_MAX, "{answers:?}");
+}
+
+/// A broker that stood still longer than its session (a virtual machine that is moved, a long pause of its memory) is taken for
+/// dead by its controller, and so is one that is about to stop: for a moment it answers that the cluster has no broker. The
+/// client library forgets all brokers then, for good and without a word (librdkafka issue 5301).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_names_no_broker_for_a_moment_is_read_on_in_seconds() {
+    let kafka = Kafka::start(Options { is_proxied: true, ..Options::default() }).await;
+    let topic = unique("away");
+    kafka.create_topic(&topic, 2, &[]).await;
+    let server = Server::start();
+    let mut client = server.client().await;
+    client.rows(&create_events("away", "", kafka.bootstrap(), &topic, ", 'commit.interval' = '500 ms'")).await.unwrap();
+    let producing = Producing::start(&kafka, &topic, 2, RATE, EVENTS_MAX);
+    goes_on(&mut client, &producing).await;
+
+    kafka.proxy().hide_brokers();
+    outlast(&mut client, BROKERLESS).await;
+    kafka.proxy().restore();
+    let begun = Instant::now();
+    goes_on(&mut client, &producing).await;
+    println!("read on after {:.1} s", begun.elapsed().as_secs_f64());
+
+    // The process stands still: connections stay open, and then it is taken for dead.
+    kafka.freeze();
+    tokio::time::sleep(FROZEN).await;
+    kafka.resume();
+    goes_on(&mut client, &producing).await;
+
+    producing.stop();
+    let truth = Truth::read(&kafka, &topic, &events::hash(), events::decode).await;
+    until(&mut client, "SELECT count(*) FROM away", &truth.n_rows().to_string()).await;
+    assert_equals_topic(&mut client, "away", &truth).await;
+    // The same client found its brokers again.
+    assert_eq!(client.rows("SELECT restarts FROM system.streams").await.unwrap(), ["0"]);
 }
 
 /// Waits until everything that is sent by now has arrived, and nothing is wrong any more.

@@ -65,7 +65,9 @@ impl Kafka {
     /// The broker that the tests of this process share, with all listeners; it is started by the first who asks.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Kafka> = OnceCell::const_new();
-        SHARED.get_or_init(|| Self::start(Options { is_secure: true, ..Options::default() })).await
+        // Nobody kills it: it need not be let in again soon, and a busy machine may keep it waiting.
+        let settings = vec![("broker.session.timeout.ms".to_owned(), "60000".to_owned())];
+        SHARED.get_or_init(|| Self::start(Options { is_secure: true, settings, ..Options::default() })).await
     }
 
     /// A broker of the test's own.
