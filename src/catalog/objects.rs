@@ -213,6 +213,9 @@ pub struct Training {
     pub options: Vec<(String, String)>,
     /// The training query as written; empty for an imported model.
     pub query: String,
+    /// Where names without a database are looked up in it; empty in catalogs of before.
+    #[serde(default)]
+    pub search_database: String,
 }
 
 /// A model with its versions.
@@ -259,6 +262,10 @@ pub struct ModelVersion {
     /// Its own, for versions of one model need not be of one type; `None` in catalogs of before.
     #[serde(default)]
     pub training: Option<Training>,
+    /// How far the training had read the streaming tables of its query, by table id, when rows since then are folded in
+    /// (`online_update`); the text is the streaming table's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<BTreeMap<String, String>>,
 }
 
 /// A user with verifiers; the password itself is nowhere.

@@ -84,12 +84,18 @@ fn model(name: &str, metrics: &[(&str, f64)]) -> Model {
         metrics: metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         parameters: BTreeMap::from([("rank".into(), "10".into())]),
         training: None,
+        followed: None,
     };
     Model {
         id: "m1".into(),
         database: "public".into(),
         name: name.into(),
-        training: Training { model_type: "matrix_factorization".into(), options: vec![], query: "SELECT 1".into() },
+        training: Training {
+            model_type: "matrix_factorization".into(),
+            options: vec![],
+            query: "SELECT 1".into(),
+            search_database: String::new(),
+        },
         default_version: 1,
         versions: vec![version],
         created_ms: 5,

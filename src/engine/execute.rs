@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -212,13 +213,19 @@ fn is_out_of_memory(error: &DataFusionError) -> bool {
 /// The context of one run: the statement's settings, the server's disk, a memory pool that counts for the query.
 pub fn task_context(runnable: &Runnable, query: &Query) -> Arc<TaskContext> {
     let state = runnable.planning.state();
-    Arc::new(context_with_pool(state, query))
+    Arc::new(context_with_pool(state, query.memory_pool(Arc::clone(&state.runtime_env().memory_pool))))
 }
 
-fn context_with_pool(state: &SessionState, query: &Query) -> TaskContext {
+/// The context of work that no statement waits for.
+pub fn background_context(runnable: &Runnable) -> Arc<TaskContext> {
+    let state = runnable.planning.state();
+    Arc::new(context_with_pool(state, Arc::clone(&state.runtime_env().memory_pool)))
+}
+
+fn context_with_pool(state: &SessionState, memory_pool: Arc<dyn MemoryPool>) -> TaskContext {
     let shared = state.runtime_env();
     let runtime = RuntimeEnv {
-        memory_pool: query.memory_pool(Arc::clone(&shared.memory_pool)),
+        memory_pool,
         disk_manager: Arc::clone(&shared.disk_manager),
         cache_manager: Arc::clone(&shared.cache_manager),
         object_store_registry: Arc::clone(&shared.object_store_registry),

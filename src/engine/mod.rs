@@ -20,8 +20,10 @@ pub mod information_schema;
 mod maintenance;
 mod ml;
 pub mod model_runs;
+mod model_updates;
 mod names;
 mod nested_loop_join;
+mod new_rows;
 mod parameters;
 pub mod places;
 mod planned;
@@ -38,6 +40,7 @@ pub mod system;
 pub mod types;
 mod warehouse;
 
+pub use model_updates::ModelFollower;
 pub use planned::{Planned, Waiting};
 pub use runtime::EngineLimits;
 pub use session::Session;

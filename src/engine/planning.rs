@@ -11,6 +11,7 @@ use crate::engine::{Engine, errors, ml, parameters, providers};
 use crate::error::{Code, Error, Result};
 use crate::models::CatalogLookup;
 use crate::parser::QueryStatement;
+use crate::tables::streaming::Cursor;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::datasource::ViewTable;
@@ -20,7 +21,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as EngineStatement;
 use futures::future::BoxFuture;
 use sqlparser::ast::{ObjectName, ObjectNamePart, Query, Statement as SqlStatement};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Mutex;
@@ -65,6 +66,8 @@ pub struct Planning {
     /// The table whose rows a statement changes, under the name [`TARGET`].
     target: Option<Arc<dyn TableProvider>>,
     file_column: bool,
+    /// By table id: streaming tables give only what is new since then.
+    since: Option<Arc<BTreeMap<String, Cursor>>>,
 }
 
 impl Planning {
@@ -105,7 +108,24 @@ impl Planning {
             ml_tables: HashMap::new(),
             target: None,
             file_column: false,
+            since: None,
         }
+    }
+
+    /// Streaming tables give only the rows that are new to a reader who came so far, by table id.
+    pub fn since(mut self, cursors: BTreeMap<String, Cursor>) -> Self {
+        self.since = Some(Arc::new(cursors));
+        self
+    }
+
+    /// Where the streaming tables stand that the statement reads, by table id: the place of a reader who has had their rows.
+    pub async fn cursors(&self) -> BTreeMap<String, Cursor> {
+        let pinned = self.shared.pinned.lock().await;
+        let cursors = pinned.iter().filter_map(|((database, name, _), provider)| {
+            let table = self.snapshot().tables.get(&ObjectKey::new(database, name))?;
+            Some((table.id.clone(), providers::cursor(provider.as_ref())?))
+        });
+        cursors.collect()
     }
 
     /// The catalog as this statement sees it.
@@ -290,7 +310,13 @@ impl Planning {
             return Box::pin(self.view(&key, &view)).await.map(Some);
         }
         match self.snapshot().tables.get(&key) {
-            Some(table) => providers::provider(engine, table, self.file_column, self.stream_reading()).await.map(Some),
+            Some(table) => {
+                let provider = providers::provider(engine, table, self.file_column, self.stream_reading()).await?;
+                match &self.since {
+                    Some(since) => providers::since(provider, table, since).map(Some),
+                    None => Ok(Some(provider)),
+                }
+            }
             None => Ok(None),
         }
     }

@@ -8,7 +8,7 @@ use crate::error::{Code, Error, Result};
 use crate::storage::{Access, Location};
 use crate::tables::hive::{Format, HiveTable, HiveTableDef};
 use crate::tables::managed::{DeltaVersion, ManagedTable};
-use crate::tables::streaming::{DeadLetterTable, StreamSnapshot};
+use crate::tables::streaming::{Cursor, DeadLetterTable, NewRows, StreamSnapshot};
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::session_state::SessionState;
@@ -48,6 +48,24 @@ pub fn dead_letters(provider: &dyn TableProvider, table: &Table) -> Result<Arc<d
         Some(snapshot) => Ok(Arc::new(DeadLetterTable::of(snapshot))),
         None => Err(Error::new(Code::WrongObject, format!("table \"{}\" is not a streaming table", full_name(table)))
             .hint("Only streaming tables have dead letters.")),
+    }
+}
+
+/// Where a reader stands who has had the rows of this provider; `None` for what is no streaming table.
+pub fn cursor(provider: &dyn TableProvider) -> Option<Cursor> {
+    let provider: &dyn std::any::Any = provider;
+    let snapshot = provider.downcast_ref::<StreamSnapshot>().map(Cursor::at);
+    snapshot.or_else(|| provider.downcast_ref::<NewRows>().map(NewRows::end))
+}
+
+/// What is new in a streaming table; other tables are as they are.
+pub fn since(provider: Arc<dyn TableProvider>, table: &Table, cursors: &BTreeMap<String, Cursor>) -> Result<Arc<dyn TableProvider>> {
+    let any: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(&provider) as _;
+    let Ok(snapshot) = any.downcast::<StreamSnapshot>() else { return Ok(provider) };
+    match cursors.get(&table.id) {
+        Some(cursor) => Ok(Arc::new(NewRows::new(snapshot, cursor.clone()))),
+        None => Err(Error::new(Code::WrongObject, format!("streaming table \"{}\" was not read before", full_name(table)))
+            .detail("A view or a table of the query is another one now.")),
     }
 }
 

@@ -408,7 +408,12 @@ mod tests {
     #[test]
     fn parameters_of_models_have_the_names_of_both_systems() {
         let parameters = [("max_tree_depth", "5"), ("model_type", "random_forest_classifier"), ("num_parallel_tree", "20")];
-        let training = Training { model_type: "random_forest_classifier".into(), options: Vec::new(), query: "SELECT 1".into() };
+        let training = Training {
+            model_type: "random_forest_classifier".into(),
+            options: Vec::new(),
+            query: "SELECT 1".into(),
+            search_database: String::new(),
+        };
         let version = ModelVersion {
             version: 1,
             trained_ms: 0,
@@ -416,6 +421,7 @@ mod tests {
             metrics: BTreeMap::new(),
             parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             training: None,
+            followed: None,
         };
         let model = Model {
             id: "id".into(),

@@ -27,7 +27,7 @@ pub use evaluation::{Evaluation, Measure};
 pub use lookup::CatalogLookup;
 pub use option::ModelOption;
 pub use predictor::{ModelTable, PredictorModel, PredictorOptions};
-pub use recommender::{RecommendRequest, RecommendedRows, RecommenderModel, RecommenderOptions};
+pub use recommender::{NewRatings, Online, OnlineNumbers, RecommendRequest, RecommendedRows, RecommenderModel, RecommenderOptions};
 pub use registry::{Loaded, Models};
 pub use report::{Iteration, TrainingReport, Trial};
 pub use spark::{SparkOptions, import};

@@ -1,7 +1,7 @@
 //! The models on disk and in memory.
 
 use super::report::TrainingReport;
-use super::{Trained, TrainedModel, artefact};
+use super::{Online, RecommenderModel, Trained, TrainedModel, artefact};
 use crate::catalog::Model;
 use crate::error::{Code, Error, Result};
 use crate::storage::durable::{self, AtPath};
@@ -19,6 +19,8 @@ const CACHE_BYTES_MAX: usize = 1 << 30;
 pub struct Models {
     directory: PathBuf,
     cache: Mutex<Cache>,
+    /// What was folded into versions that follow their rows; it stays when the version leaves the cache.
+    online: Mutex<HashMap<CacheKey, Arc<Online>>>,
 }
 
 /// Model id and version.
@@ -90,7 +92,7 @@ impl Models {
     pub fn open_with_cache(directory: &Path, cache_bytes_max: usize) -> Result<Arc<Self>> {
         durable::create_dir_all(directory).at("create", directory)?;
         let cache = Cache { bytes_max: cache_bytes_max, bytes: 0, clock: 0, entries: HashMap::new() };
-        Ok(Arc::new(Self { directory: directory.to_path_buf(), cache: Mutex::new(cache) }))
+        Ok(Arc::new(Self { directory: directory.to_path_buf(), cache: Mutex::new(cache), online: Mutex::default() }))
     }
 
     /// Writes a trained model as a version; on return it survives power loss. The catalog does not know it yet:
@@ -108,14 +110,62 @@ impl Models {
     /// A version of a model, from memory or disk.
     pub fn load(&self, model: &Model, version: u64) -> Result<Loaded> {
         let key = (model.id.clone(), version);
-        if let Some(loaded) = self.cache().get(&key) {
+        let cached = self.cache().get(&key);
+        if let Some(loaded) = cached {
+            self.attach(&key, &loaded.model);
             return Ok(loaded);
         }
         // Outside the lock: a large model must not hold up the others. Two statements may both read it.
         let (trained, report) = artefact::read(&self.version_directory(&model.id, version)?, &model.name)?;
         let loaded = Loaded { model: trained, report: Arc::new(report) };
+        self.attach(&key, &loaded.model);
         self.cache().put(key, loaded.clone());
         Ok(loaded)
+    }
+
+    /// Begins to fold new rows into a version: nothing is folded in yet. Statements see what will be.
+    ///
+    /// # Errors
+    /// Those of [`Models::load`]; an internal one for a model that is no recommender.
+    pub fn follow(&self, model: &Model, version: u64) -> Result<Arc<Online>> {
+        let key = (model.id.clone(), version);
+        let online = Arc::clone(self.online().entry(key).or_default());
+        online.clear();
+        self.recommender(model, version)?;
+        Ok(online)
+    }
+
+    /// A version of a recommender.
+    ///
+    /// # Errors
+    /// Those of [`Models::load`]; an internal one for a model that is no recommender.
+    pub fn recommender(&self, model: &Model, version: u64) -> Result<Arc<RecommenderModel>> {
+        match self.load(model, version)?.model {
+            TrainedModel::Recommender(recommender) => Ok(recommender),
+            TrainedModel::Predictor(_) => Err(Error::internal(format!("model \"{}\" is no recommender", model.name))),
+        }
+    }
+
+    /// Ends it: the version is as it was trained.
+    pub fn unfollow(&self, id: &str, version: u64) {
+        if let Some(online) = self.online().get(&(id.to_owned(), version)) {
+            online.clear();
+        }
+    }
+
+    /// What was folded into a version; `None` when nobody follows it.
+    pub fn folded_in(&self, id: &str, version: u64) -> Option<Arc<Online>> {
+        self.online().get(&(id.to_owned(), version)).cloned()
+    }
+
+    fn attach(&self, key: &CacheKey, model: &TrainedModel) {
+        if let (TrainedModel::Recommender(recommender), Some(online)) = (model, self.online().get(key)) {
+            recommender.attach(online);
+        }
+    }
+
+    fn online(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Online>>> {
+        self.online.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Copies the files of a version to a directory that does not exist yet or is empty; it appears whole or not at all.
@@ -148,6 +198,7 @@ impl Models {
         let keys: Vec<CacheKey> = cache.entries.keys().filter(|(cached, _)| cached == id).cloned().collect();
         keys.iter().for_each(|key| cache.remove(key));
         drop(cache);
+        self.online().retain(|(followed, _), _| followed != id);
         durable::remove_dir_all(&directory).at("remove", &directory)
     }
 
@@ -155,6 +206,7 @@ impl Models {
     pub fn remove_version(&self, id: &str, version: u64) -> Result<()> {
         let directory = self.version_directory(id, version)?;
         self.cache().remove(&(id.to_owned(), version));
+        self.online().remove(&(id.to_owned(), version));
         durable::remove_dir_all(&directory).at("remove", &directory)
     }
 

@@ -79,6 +79,11 @@ impl ModelOptions {
         aliases.iter().copied().filter(|alias| option.strip_suffix('s') != Some(*alias)).collect()
     }
 
+    /// Whether new rows of the training query are folded in between trainings.
+    pub fn follows_new_rows(&self) -> bool {
+        matches!(self, Self::Recommender(options) if options.online_update)
+    }
+
     /// Whether the model is trained on the rows of a query.
     pub fn needs_rows(&self) -> bool {
         !matches!(self, Self::Spark(_))

@@ -13,11 +13,13 @@
 //! | `seek` | other positions, when somebody wants them |
 //! | `epoch` | the rows of the next commit; files, dead letters and offsets in one log entry |
 //! | `watermark` | event time over partitions |
+//! | `follow` | models that follow their streams |
 //! | `maintenance` | compaction, publishing, retention behind the commits |
 //!
 //! It knows no door and no SQL text; what is wanted comes from the catalog, what is seen goes to the status board.
 
 mod epoch;
+mod follow;
 mod job;
 mod maintenance;
 mod progress;

@@ -1,5 +1,6 @@
 //! From the catalog's streaming tables to running jobs: reads the change feed and converges.
 
+use super::follow::Followers;
 use super::job;
 use crate::catalog::{Table, TableKind};
 use crate::engine::Engine;
@@ -57,16 +58,19 @@ impl Supervisor {
 async fn supervise(engine: Arc<Engine>, stop: CancellationToken) {
     let mut changes = engine.catalog().changes();
     let mut kept: BTreeMap<String, Kept> = BTreeMap::new();
+    let mut followers = Followers::default();
     let mut tick = tokio::time::interval(METRICS_INTERVAL);
     loop {
         changes.borrow_and_update();
         converge(&engine, &mut kept);
+        followers.converge(&engine);
         tokio::select! {
             () = stop.cancelled() => break,
             changed = changes.changed() => if changed.is_err() { break },
             _ = tick.tick() => sum_up(&engine),
         }
     }
+    followers.stop().await;
     for entry in kept.values() {
         entry.wanted.send_replace(None);
     }

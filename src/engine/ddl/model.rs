@@ -5,19 +5,23 @@ use crate::engine::dispatch::Call;
 use crate::engine::execute::{self, Runnable};
 use crate::engine::model_runs::RunOf;
 use crate::engine::queries::now_ms;
-use crate::engine::{dml, errors};
+use crate::engine::{dml, errors, model_updates};
 use crate::error::{Code, Error, Result};
 use crate::models::{self, ModelOption, ModelOptions, Observer, TrainSpec, Trained};
 use crate::parser::{AlterModel, CreateModel, ObjectName, OptionValue, SqlOption};
 use crate::storage::Access;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Versions of a model that are kept, the default one among them.
 const VERSIONS_KEPT: usize = 5;
 /// So many numbers after the newest version may be taken by others.
 const NUMBERS_TAKEN_MAX: u64 = 1_000;
+
+/// How far the streaming tables of a training query were read, by table id, as the catalog keeps it.
+type Followed = BTreeMap<String, String>;
 
 /// Runs CREATE MODEL.
 pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
@@ -42,7 +46,7 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
         user: call.session.user(),
     });
     let result = match train(call, create, &key, options.clone(), existing.as_deref(), run.observer()).await {
-        Ok(trained) => save(call, create, &key, existing.as_deref(), options.model_type(), trained).await,
+        Ok((trained, followed)) => save(call, create, &key, existing.as_deref(), options.model_type(), trained, followed).await,
         Err(error) => Err(error),
     };
     run.end(result.as_ref().copied());
@@ -72,13 +76,13 @@ async fn train(
     options: ModelOptions,
     existing: Option<&Model>,
     observer: Observer,
-) -> Result<Trained> {
+) -> Result<(Trained, Option<Followed>)> {
     let engine = Arc::clone(call.session.engine());
     let query = Arc::clone(call.guard.query());
     if let ModelOptions::Spark(options) = options {
         let storage = Arc::clone(engine.storage());
         let import = async move { models::import(&options, &storage).await };
-        return execute::run_to_end(&engine, &call.guard, call.timeout(), import).await;
+        return execute::run_to_end(&engine, &call.guard, call.timeout(), import).await.map(|trained| (trained, None));
     }
     let previous = match existing {
         // A version that cannot be read any more must not keep a better one from being trained.
@@ -89,15 +93,23 @@ async fn train(
         return Err(Error::internal("a training without a query"));
     };
     let planning = call.planning();
-    let runnable = engine
+    let follows = options.follows_new_rows().then(|| key.clone());
+    let (runnable, followed) = engine
         .planning_threads()
         .run(async move {
-            let plan = planning.query(&statement, Some(&[])).await?;
-            Runnable::new(planning, dml::bind(plan, &[])?).await
+            let plan = dml::bind(planning.query(&statement, Some(&[])).await?, &[])?;
+            let followed = match follows {
+                Some(key) => {
+                    model_updates::check_query(&key, &planning, &plan).await?;
+                    Some(model_updates::to_catalog(&planning.cursors().await)?)
+                }
+                None => None,
+            };
+            Ok((Runnable::new(planning, plan).await?, followed))
         })
         .await?;
     let name = key.to_string();
-    execute::run_to_end(&engine, &call.guard, call.timeout(), async move {
+    let trained = execute::run_to_end(&engine, &call.guard, call.timeout(), async move {
         let context = execute::task_context(&runnable, &query);
         let memory = Arc::clone(context.memory_pool());
         let rows = execute_stream(runnable.yielding(&query)?, context).map_err(errors::from_datafusion)?;
@@ -105,8 +117,8 @@ async fn train(
         let rows = rows.map(|batch| batch.map_err(errors::from_datafusion)).boxed();
         let spec = TrainSpec { name, options, threads: None, memory, observer, previous };
         models::train(spec, &schema, rows, query.cancel_token()).await
-    })
-    .await
+    });
+    Ok((trained.await?, followed))
 }
 
 /// Writes the version and makes it the one that queries use; returns its number.
@@ -117,6 +129,7 @@ async fn save(
     existing: Option<&Model>,
     model_type: &str,
     trained: Trained,
+    followed: Option<Followed>,
 ) -> Result<u64> {
     let engine = call.session.engine();
     let id = existing.map_or_else(|| uuid::Uuid::new_v4().to_string(), |model| model.id.clone());
@@ -140,8 +153,9 @@ async fn save(
         model_type: model_type.to_owned(),
         options: create.options.iter().map(|option| (option.key.clone(), option_text(&option.value))).collect(),
         query: create.query.as_ref().map(|query| query.text.clone()).unwrap_or_default(),
+        search_database: call.session.current_database(),
     };
-    let version = ModelVersion { version: number, trained_ms, train_seconds, metrics, parameters, training: Some(training) };
+    let version = ModelVersion { version: number, trained_ms, train_seconds, metrics, parameters, training: Some(training), followed };
     match publish(call, create, key, &id, version).await {
         Ok(dropped) => {
             for version in dropped {

@@ -9,6 +9,7 @@ use crate::engine::model_runs::ModelRun;
 use crate::engine::planning::Planning;
 use crate::engine::queries::QueryRow;
 use crate::error::Result;
+use crate::models::OnlineNumbers;
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -30,6 +31,11 @@ pub static TABLES: &[SystemTable] = &[
     SystemTable { name: "functions", help: "functions of SQL", rows: function_rows },
     SystemTable { name: "metrics", help: "counters and gauges of the server", rows: metric_rows },
     SystemTable { name: "model_runs", help: "training runs since the server was started, with their progress", rows: model_run_rows },
+    SystemTable {
+        name: "model_updates",
+        help: "models that follow streams, with what was folded in since their training",
+        rows: model_update_rows,
+    },
     SystemTable { name: "model_versions", help: "trained versions of models with their metrics", rows: model_version_rows },
     SystemTable { name: "models", help: "models", rows: model_rows },
     SystemTable { name: "queries", help: "queries that run, and the last ones that ended", rows: query_rows },
@@ -188,6 +194,37 @@ fn model_run_rows(planning: &Planning, user: &User) -> Result<RecordBatch> {
         ("seconds", number(|run| Some(run.elapsed.as_secs_f64()))),
         ("version", Arc::new(rows.iter().map(|run| run.version.map(u64::cast_signed)).collect::<Int64Array>()) as ArrayRef),
         ("error", text(|run| run.error.clone())),
+    ])
+}
+
+/// The models whose default version follows its streams.
+fn model_update_rows(planning: &Planning, _user: &User) -> Result<RecordBatch> {
+    let snapshot = planning.snapshot();
+    let followed = snapshot.models.values().filter(|model| model.default().is_some_and(|version| version.followed.is_some()));
+    let rows: Vec<_> = followed
+        .map(|model| {
+            let online = planning.engine().models().folded_in(&model.id, model.default_version);
+            let (state, error) = online.as_ref().map_or(("starting", None), |online| online.state());
+            (model, online.map(|online| online.numbers()).unwrap_or_default(), state, error)
+        })
+        .collect();
+    let count = |value: fn(&OnlineNumbers) -> u64| {
+        Arc::new(rows.iter().map(|(_, numbers, ..)| Some(value(numbers).cast_signed())).collect::<Int64Array>()) as ArrayRef
+    };
+    let updated = rows.iter().map(|(_, numbers, ..)| numbers.updated_ms.map(|ms| ms * 1000)).collect::<TimestampMicrosecondArray>();
+    batch(vec![
+        ("database_name", texts(rows.iter().map(|(model, ..)| Some(model.database.clone())))),
+        ("model_name", texts(rows.iter().map(|(model, ..)| Some(model.name.clone())))),
+        ("version", Arc::new(rows.iter().map(|(model, ..)| Some(model.default_version.cast_signed())).collect::<Int64Array>()) as ArrayRef),
+        ("state", texts(rows.iter().map(|(_, _, state, _)| Some((*state).to_owned())))),
+        ("rows", count(|numbers| numbers.rows)),
+        ("users", count(|numbers| numbers.users)),
+        ("new_users", count(|numbers| numbers.new_users)),
+        ("unknown_items", count(|numbers| numbers.unknown_items)),
+        ("rows_skipped", count(|numbers| numbers.rows_skipped)),
+        ("memory_bytes", count(|numbers| numbers.memory_bytes)),
+        ("updated", Arc::new(updated) as ArrayRef),
+        ("last_error", texts(rows.iter().map(|(.., error)| error.clone()))),
     ])
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use std::sync::OnceLock;
-use weir_ml::als::{AlsModel, AlsParams, Factors, Feedback, FoldIn, Gram, dot};
+use weir_ml::als::{AlsModel, AlsParams, Feedback, FoldIn, Gram, dot};
 use weir_ml::topk::{Filter, ItemIndex, Scored, select};
 
 /// Factors of one training.
@@ -75,13 +75,27 @@ impl FactorModel {
         self.index.score(self.als.users.row(user as usize), item).map(|score| f64::from(score + self.shift(user)))
     }
 
+    /// The score of an item for any user.
+    pub fn score_of(&self, user: &UserVector, item: u32) -> Option<f64> {
+        self.index.score(&user.factors, item).map(|score| f64::from(score + user.shift))
+    }
+
+    /// What solves users of this model, one after the other.
+    pub fn folder(&self) -> FoldIn<'_> {
+        self.solver(&self.params)
+    }
+
     /// The factors of a user who has rated these items, each known; `None` without any.
     pub fn fold_in(&self, items: &[u32], ratings: &[f32]) -> Option<UserVector> {
+        self.fold_in_with(&mut self.folder(), items, ratings)
+    }
+
+    /// The same with a [`Self::folder`].
+    pub fn fold_in_with(&self, solver: &mut FoldIn<'_>, items: &[u32], ratings: &[f32]) -> Option<UserVector> {
         if items.is_empty() {
             return None;
         }
         let mut factors = vec![0.0; self.als.items.rank()];
-        let mut solver = self.solver(&self.params);
         let is_solved = solver.solve(items, ratings, &mut factors);
         is_solved.then(|| UserVector { factors, shift: self.als.mean + solver.user_bias() })
     }
@@ -99,18 +113,17 @@ impl FactorModel {
     }
 }
 
-/// The `k` rows whose factors point in the most similar direction, with the cosine; the row itself is left out, and
+/// The `k` rows whose factors point in the most similar direction as `own`, with the cosine; the own `row` is left out, and
 /// rows of zeros, which have no direction.
 ///
 /// O(rows·rank), without an index: it is not asked as often as for recommendations.
-pub(super) fn similar(factors: &Factors, row: u32, k: usize) -> Vec<Scored> {
+pub(super) fn similar<'a>(rows: impl Iterator<Item = &'a [f32]>, own: &[f32], row: u32, k: usize) -> Vec<Scored> {
     let length = |factors: &[f32]| dot(factors, factors).sqrt();
-    let own = factors.row(row as usize);
     let own_length = length(own);
     if own_length <= 0.0 {
         return Vec::new();
     }
-    let scored = (0u32..).zip(factors.rows()).filter_map(|(item, factors)| {
+    let scored = (0u32..).zip(rows).filter_map(|(item, factors)| {
         let length = length(factors);
         (length > 0.0).then(|| Scored { item, score: (dot(own, factors) / (own_length * length)).clamp(-1.0, 1.0) })
     });

@@ -19,6 +19,13 @@ pub(super) enum Key {
     Known(u32),
 }
 
+/// An id of a value that need not be the model's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Id {
+    Integer(i64),
+    Text(Box<str>),
+}
+
 /// The ids of one side, ascending; the place of an id is its dense number.
 #[derive(Debug, Clone)]
 pub(super) struct Ids {
@@ -94,6 +101,26 @@ impl Ids {
         Ok(Self { column: self.column.clone(), data_type: self.data_type.clone(), values })
     }
 
+    /// The ids of an array, whether the model knows them or not; `None` for NULL and for what no column of ids can hold.
+    pub fn outside(&self, array: &ArrayRef) -> QueryResult<Vec<Option<Id>>> {
+        Ok(match &self.values {
+            Values::Integers(_) => {
+                cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().iter().map(|id| id.map(Id::Integer)).collect()
+            }
+            Values::Strings(_) => {
+                cast(array, &DataType::Utf8)?.as_string::<i32>().iter().map(|id| id.map(|id| Id::Text(id.into()))).collect()
+            }
+        })
+    }
+
+    /// Such ids in the type in which the model stores its own.
+    pub fn stored_of<'a>(&self, ids: impl Iterator<Item = &'a Id>) -> ArrayRef {
+        match &self.values {
+            Values::Integers(_) => Arc::new(ids.map(|id| if let Id::Integer(id) = id { Some(*id) } else { None }).collect::<Int64Array>()),
+            Values::Strings(_) => Arc::new(ids.map(|id| if let Id::Text(id) = id { Some(id) } else { None }).collect::<StringArray>()),
+        }
+    }
+
     /// Looks values up; they may be of another width, or another kind of string.
     pub fn find(&self, array: &ArrayRef) -> QueryResult<Vec<Key>> {
         check_id_type(&self.column, &self.data_type, array.data_type())?;
@@ -124,8 +151,6 @@ impl Ids {
 /// Different ids of an array, numbered in the order in which they come.
 #[derive(Debug, Default)]
 pub(super) struct Numbered {
-    /// By number: what the id is to the model.
-    pub keys: Vec<Key>,
     /// By number: the first row that has it.
     pub first_rows: Vec<u32>,
     /// By row; `None` for NULL.
@@ -145,10 +170,9 @@ impl Ids {
                 numbered.codes.push(None);
                 continue;
             }
-            let next = numbered.keys.len() as u32;
+            let next = numbered.first_rows.len() as u32;
             let code = *known.entry(text.value(row)).or_insert(next);
             if code == next {
-                numbered.keys.push(key);
                 numbered.first_rows.push(row as u32);
             }
             numbered.codes.push(Some(code));

@@ -5,6 +5,7 @@
 //!                                                                                          │
 //!               recommend('m', ..), similar_items, explain ..  ◄── serving ────────────────┤
 //!               ML.RECOMMEND(MODEL m, ..)                      ◄── rows    ────────────────┤
+//!               new rows of the training query                 ──► online  ────────────────┤
 //!               <id>/<version>/*.parquet                       ◄── artefact ───────────────┘
 //! ```
 
@@ -16,6 +17,7 @@ mod fit;
 mod ids;
 mod import;
 mod objective;
+mod online;
 mod option_reader;
 mod options;
 mod ratings;
@@ -29,6 +31,8 @@ mod training;
 #[cfg(test)]
 mod export_tests;
 #[cfg(test)]
+mod online_tests;
+#[cfg(test)]
 mod options_tests;
 #[cfg(test)]
 mod quality_tests;
@@ -41,6 +45,7 @@ mod training_tests;
 
 pub(super) use evaluation::evaluate;
 pub(super) use import::{ImportedFactors, ImportedSide};
+pub use online::{NewRatings, Online, OnlineNumbers};
 pub use options::{BiasType, ColdStart, FeedbackType, FitOptions, RecommenderOptions, Regularisation, Solver};
 pub use rows::{RecommendRequest, RecommendedRows};
 pub(super) use training::train;
@@ -50,6 +55,8 @@ use crate::error::{Code, Error, Result};
 use evaluation::RankingOptions;
 use factor_model::{FactorModel, List};
 use ids::{Ids, Key};
+use online::User;
+use std::sync::{Arc, OnceLock};
 use weir_ml::als::{AlsModel, Csr};
 use weir_ml::topk::{Bitmap, Filter, Scored, select};
 
@@ -95,6 +102,8 @@ pub struct RecommenderModel {
     cold_start: ColdStart,
     ranking: RankingOptions,
     held_out: Option<Evaluation>,
+    /// Users with ratings since the training, when somebody follows them.
+    online: OnceLock<Arc<Online>>,
 }
 
 /// The other spellings of an option.
@@ -182,14 +191,18 @@ impl RecommenderModel {
     }
 
     /// The best items of a user; `None` for NULL.
-    fn best(&self, user: Key, k: usize, exclude_seen: bool, allowed: Option<&Bitmap>) -> Option<List> {
+    fn best(&self, user: &User, k: usize, exclude_seen: bool, allowed: Option<&Bitmap>) -> Option<List> {
         match user {
-            Key::Null => None,
-            Key::Known(user) => {
-                let excluded = if exclude_seen { self.seen_by(user) } else { &[] };
-                Some(self.ranker().top(user, k, &Filter { excluded, allowed }))
+            User::Null => None,
+            User::Known(user) => {
+                let excluded = if exclude_seen { self.seen_by(*user) } else { &[] };
+                Some(self.ranker().top(*user, k, &Filter { excluded, allowed }))
             }
-            Key::Unknown => Some(self.best_of_unknown(k, &[], allowed)),
+            User::Live(user) => {
+                let excluded = if exclude_seen { user.seen.as_slice() } else { &[] };
+                Some(self.ranker().top_of(user.ranking(), k, &Filter { excluded, allowed }))
+            }
+            User::Unknown => Some(self.best_of_unknown(k, &[], allowed)),
         }
     }
 
@@ -221,10 +234,11 @@ impl RecommenderModel {
         }
     }
 
-    fn score(&self, user: Key, item: Key) -> Option<f64> {
+    fn score(&self, user: &User, item: Key) -> Option<f64> {
         match (user, item) {
-            (Key::Null, _) | (_, Key::Null) => None,
-            (Key::Known(user), Key::Known(item)) => self.primary.score(user, item),
+            (User::Null, _) | (_, Key::Null) => None,
+            (User::Known(user), Key::Known(item)) => self.primary.score(*user, item),
+            (User::Live(user), Key::Known(item)) => self.primary.score_of(&user.primary, item),
             _ => match self.cold_start {
                 ColdStart::Nan => Some(f64::NAN),
                 ColdStart::Popular | ColdStart::FoldIn | ColdStart::Drop => None,

@@ -92,10 +92,6 @@ struct Values<'a> {
 impl Values<'_> {
     fn read(&self) -> Result<RecommenderOptions> {
         let reader = &self.reader;
-        if reader.flag("online_update")? == Some(true) {
-            let what = format!("option \"online_update\" of model \"{}\" is not supported yet", reader.model());
-            return Err(Error::new(Code::NotSupported, what).hint("Train the model again, with warm_start=TRUE."));
-        }
         let search = Search::read(reader, &self.searchable())?;
         let feedback = self.feedback()?;
         let fit = self.fit(feedback)?;
@@ -128,6 +124,7 @@ impl Values<'_> {
             data_split,
             refit: refit.unwrap_or(true),
             warm_start: reader.flag("warm_start")?.unwrap_or(false),
+            online_update: reader.flag("online_update")?.unwrap_or(false),
             search,
             ranking_k: reader.integer("ranking_k", 1..=10_000)?.unwrap_or(10) as usize,
             relevant_rating: reader.number("relevant_rating", f64::MIN, f64::MAX)?,

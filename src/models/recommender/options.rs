@@ -244,6 +244,8 @@ pub struct RecommenderOptions {
     pub refit: bool,
     /// Begin with the factors of the version before.
     pub warm_start: bool,
+    /// Fold new rows of the training query in between trainings.
+    pub online_update: bool,
     pub(in crate::models) search: Option<Search>,
     pub(super) objective: Objective,
     /// The length of the lists that are evaluated.
@@ -280,6 +282,7 @@ impl RecommenderOptions {
         put("ranking", if self.ranking == Ranking::Implicit { "implicit" } else { "rating" }.into());
         put("cold_start_strategy", self.cold_start.name().into());
         put("warm_start", self.warm_start.to_string());
+        put("online_update", self.online_update.to_string());
         put("ranking_k", self.ranking_k.to_string());
         if let Some(rating) = self.relevant_rating {
             put("relevant_rating", rating.to_string());

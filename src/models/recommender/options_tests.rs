@@ -31,7 +31,7 @@ fn refused(options: &[(&str, ModelOption)]) -> Error {
 
 #[test]
 fn bad_options_are_refused_by_name() {
-    use Code::{InvalidParameter, NotSupported};
+    use Code::InvalidParameter;
     let cases = [
         (vec![("rnak", number("10"))], InvalidParameter, "model \"m\" has the unknown option \"rnak\". Did you mean \"rank\"?"),
         (vec![("elephants", number("10"))], InvalidParameter, "model \"m\" has the unknown option \"elephants\""),
@@ -67,7 +67,6 @@ fn bad_options_are_refused_by_name() {
         (vec![("data_split_method", text("random_per_user")), ("data_split_col", text("t"))], InvalidParameter, "'seq' or 'custom'"),
         (vec![("data_split_eval_fraction", number("1.0"))], InvalidParameter, "both excluded"),
         (vec![("data_split_eval_fraction", number("0"))], InvalidParameter, "no_split"),
-        (vec![("online_update", ModelOption::Bool(true))], NotSupported, "option \"online_update\" of model \"m\" is not supported yet"),
         (vec![("data_split_method", text("seq"))], InvalidParameter, "'seq' of model \"m\" needs option \"data_split_col\""),
         (vec![("data_split_col", text("t"))], InvalidParameter, "\"data_split_col\" of model \"m\" needs data_split_method"),
         (vec![("k_folds", number("1"))], InvalidParameter, "from 2 to 100"),
@@ -224,6 +223,6 @@ fn parameters_are_shown_after_defaults() {
         shown.join(" "),
         "bias=none cold_start_strategy=popular data_split_method=no_split early_stop=true feedback_type=explicit implicitPrefs=false \
          l2_reg=1.5 max_iterations=20 min_rel_progress=0.01 model_type=matrix_factorization nonnegative=false num_factors=10 \
-         ranking=rating ranking_k=10 seed=42 solver=cholesky warm_start=false"
+         online_update=false ranking=rating ranking_k=10 seed=42 solver=cholesky warm_start=false"
     );
 }

@@ -2,6 +2,7 @@
 
 use super::factor_model::List;
 use super::ids::Key;
+use super::online::User;
 use super::{History, RecommenderModel};
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array, new_empty_array};
@@ -38,9 +39,9 @@ enum Users {
     /// Every user of the model, in the order of ids.
     All,
     /// These, in this order.
-    Given(ArrayRef, Vec<Key>),
+    Given(ArrayRef, Vec<User>),
     /// Users with ratings of their own: the first row of each, and his history.
-    Folded(ArrayRef, Vec<(Key, History)>),
+    Folded(ArrayRef, Vec<History>),
 }
 
 /// The answer of ML.RECOMMEND, computed while it is read: an iterator over batches of
@@ -87,8 +88,11 @@ impl RecommenderModel {
         cancel: &CancellationToken,
     ) -> Result<RecommendedRows> {
         let users = match users {
-            None => Users::All,
-            Some(users) => Users::Given(Arc::clone(users), self.users.find(users).map_err(|error| self.wrong_ids(&error))?),
+            None => match self.live_users().map_err(|error| self.wrong_ids(&error))? {
+                Some((ids, users)) => Users::Given(ids, users),
+                None => Users::All,
+            },
+            Some(users) => Users::Given(Arc::clone(users), self.users_of(users).map_err(|error| self.wrong_ids(&error))?),
         };
         self.rows(users, request, cancel)
     }
@@ -120,7 +124,9 @@ impl RecommenderModel {
         let users = self.users.numbered(&arrays[0]).map_err(|error| self.wrong_ids(&error))?;
         let items = self.items.find(&arrays[1]).map_err(|error| self.wrong_ids(&error))?;
         let ratings = arrays.get(2).map(|ratings| cast(ratings, &DataType::Float64)).transpose().map_err(unreadable)?;
-        let mut histories: Vec<(Key, History)> = users.keys.iter().map(|key| (*key, History::default())).collect();
+        let first_rows = take(&arrays[0], &UInt32Array::from(users.first_rows), None).map_err(unreadable)?;
+        let known = self.users_of(&first_rows).map_err(|error| self.wrong_ids(&error))?;
+        let mut histories = vec![History::default(); known.len()];
         for (row, (user, item)) in users.codes.iter().zip(items).enumerate() {
             let Some(user) = user else { continue };
             let rating = match &ratings {
@@ -133,20 +139,17 @@ impl RecommenderModel {
                 return Err(Error::new(Code::InvalidValue, what).hint("Leave such rows out of the query."));
             }
             if let Key::Known(item) = item {
-                histories[*user as usize].1.push(item, rating as f32);
+                histories[*user as usize].push(item, rating as f32);
             }
         }
-        for (key, history) in &mut histories {
-            if let Key::Known(user) = key {
-                let (items, ratings) = self.seen.row(*user as usize);
-                // A rating that is given takes the place of the one that the model was trained on.
-                let given: HashSet<u32> = history.items.iter().copied().collect();
-                for (item, rating) in items.iter().zip(ratings).filter(|(item, _)| !given.contains(item)) {
-                    history.push(*item, *rating);
-                }
+        for (user, history) in known.iter().zip(&mut histories) {
+            let (items, ratings) = self.ratings_of(user);
+            // A rating that is given takes the place of the one that the model has.
+            let given: HashSet<u32> = history.items.iter().copied().collect();
+            for (item, rating) in items.iter().zip(ratings.iter()).filter(|(item, _)| !given.contains(item)) {
+                history.push(*item, *rating);
             }
         }
-        let first_rows = take(&arrays[0], &UInt32Array::from(users.first_rows), None).map_err(unreadable)?;
         self.rows(Users::Folded(first_rows, histories), request, cancel)
     }
 
@@ -162,7 +165,7 @@ impl RecommenderModel {
         Ok(RecommendedRows { model: Arc::clone(self), request, allowed, users, next: 0, schema, cancel: cancel.clone() })
     }
 
-    fn wrong_ids(&self, error: &datafusion::error::DataFusionError) -> Error {
+    pub(super) fn wrong_ids(&self, error: &datafusion::error::DataFusionError) -> Error {
         Error::new(Code::InvalidStatement, error.strip_backtrace().trim_start_matches("Error during planning: ").to_owned())
     }
 }
@@ -176,7 +179,7 @@ impl RecommendedRows {
     fn n_users(&self) -> usize {
         match &self.users {
             Users::All => self.model.n_users(),
-            Users::Given(_, keys) => keys.len(),
+            Users::Given(_, users) => users.len(),
             Users::Folded(_, histories) => histories.len(),
         }
     }
@@ -185,11 +188,11 @@ impl RecommendedRows {
     fn lists(&self, start: usize, end: usize) -> Result<Vec<List>> {
         let known: Vec<Option<u32>> = match &self.users {
             Users::All => (start as u32..end as u32).map(Some).collect(),
-            Users::Given(_, keys) => keys[start..end].iter().map(known).collect(),
+            Users::Given(_, users) => users[start..end].iter().map(trained).collect(),
             Users::Folded(_, histories) => {
                 let (request, allowed) = (&self.request, self.allowed.as_ref());
                 let best = |history: &History| self.model.best_of_history(history, request.k, request.exclude_seen, allowed);
-                return Ok(histories[start..end].iter().map(|(_, history)| best(history)).collect());
+                return Ok(histories[start..end].iter().map(best).collect());
             }
         };
         let rows: Vec<u32> = known.iter().flatten().copied().collect();
@@ -207,15 +210,15 @@ impl RecommendedRows {
         let control = Control { threads: self.request.threads, cancel: &never, progress: &|_| {} };
         let of_known = ranker.index.top_of_many(&batch, &control).map_err(|error| Error::internal(format!("recommendations: {error}")))?;
         let mut of_known = of_known.iter();
-        let of_unknown = match &self.users {
-            Users::Given(_, keys) if keys[start..end].contains(&Key::Unknown) => {
-                self.model.best_of_unknown(self.request.k, &[], self.allowed.as_ref())
-            }
-            _ => List::default(),
-        };
+        let mut of_unknown = None;
+        let (k, exclude_seen, allowed) = (self.request.k, self.request.exclude_seen, self.allowed.as_ref());
         let list = |(place, user): (usize, &Option<u32>)| match (user, &self.users) {
             (Some(user), _) => List { scored: of_known.next().unwrap_or_default().to_vec(), shift: ranker.shift(*user) },
-            (None, Users::Given(_, keys)) if keys[start + place] == Key::Unknown => of_unknown.clone(),
+            // The same list for all of them.
+            (None, Users::Given(_, users)) if matches!(users[start + place], User::Unknown) => {
+                of_unknown.get_or_insert_with(|| self.model.best_of_unknown(k, &[], allowed)).clone()
+            }
+            (None, Users::Given(_, users)) => self.model.best(&users[start + place], k, exclude_seen, allowed).unwrap_or_default(),
             (None, _) => List::default(),
         };
         Ok(known.iter().enumerate().map(list).collect())
@@ -248,11 +251,9 @@ impl RecommendedRows {
     }
 }
 
-fn known(key: &Key) -> Option<u32> {
-    match key {
-        Key::Known(user) => Some(*user),
-        Key::Null | Key::Unknown => None,
-    }
+/// The place of a user who is as the training left him: such users are scored many at a time.
+fn trained(user: &User) -> Option<u32> {
+    if let User::Known(place) = user { Some(*place) } else { None }
 }
 
 impl Iterator for RecommendedRows {

@@ -2,8 +2,11 @@
 
 use super::factor_model::{List, similar};
 use super::ids::{Ids, Key};
+use super::online::User;
 use super::{FeedbackType, History, RecommenderModel};
-use datafusion::arrow::array::{Array, ArrayRef, Float64Array, UInt32Array};
+use datafusion::arrow::array::{Array, ArrayRef, Float64Array, Scalar, UInt32Array};
+use datafusion::arrow::compute::kernels::cmp::eq;
+use datafusion::arrow::compute::{cast, take};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err};
 use weir_functions::{Contribution, Given, ItemLists, ItemScore, RecommendOptions, Recommender};
@@ -14,9 +17,20 @@ fn key_of(ids: &Ids, value: &ScalarValue) -> Result<Key> {
     Ok(ids.find(&value.to_array()?)?.first().copied().unwrap_or(Key::Null))
 }
 
+impl RecommenderModel {
+    /// The user of one value.
+    fn user(&self, value: &ScalarValue) -> Result<User> {
+        Ok(self.users_of(&value.to_array()?)?.into_iter().next().unwrap_or(User::Null))
+    }
+}
+
 /// A list in the form of the functions; its items are places of `ids`.
 fn listed(ids: &Ids, list: &List) -> Result<Vec<ItemScore>> {
-    let values = ids.at(&list.items().map(|(item, _)| item).collect::<Vec<_>>().into())?;
+    with_ids(list, ids.at(&list.items().map(|(item, _)| item).collect::<Vec<_>>().into())?)
+}
+
+/// A list in the form of the functions, with the ids of its items.
+fn with_ids(list: &List, values: ArrayRef) -> Result<Vec<ItemScore>> {
     let item = |(place, ((_, score), rank)): (usize, ((u32, f64), i64))| {
         Ok(ItemScore { item: ScalarValue::try_from_array(&values, place)?, score, rank })
     };
@@ -58,7 +72,7 @@ impl Recommender for RecommenderModel {
 
     fn recommend(&self, user: &ScalarValue, k: usize, options: &RecommendOptions) -> Result<Vec<ItemScore>> {
         let allowed = self.allowed(options)?;
-        let best = self.best(key_of(&self.users, user)?, k, options.exclude_seen, allowed.as_ref());
+        let best = self.best(&self.user(user)?, k, options.exclude_seen, allowed.as_ref());
         listed(&self.items, &best.unwrap_or_default())
     }
 
@@ -78,14 +92,14 @@ impl Recommender for RecommenderModel {
     }
 
     fn predict(&self, user: &ScalarValue, item: &ScalarValue) -> Result<Option<f64>> {
-        Ok(self.score(key_of(&self.users, user)?, key_of(&self.items, item)?))
+        Ok(self.score(&self.user(user)?, key_of(&self.items, item)?))
     }
 
     fn recommend_many(&self, users: &ArrayRef, k: &[usize], options: &RecommendOptions) -> Result<ItemLists> {
         let allowed = self.allowed(options)?;
-        let keys = self.users.find(users)?;
-        let (mut lengths, mut places, mut scores) = (Vec::with_capacity(keys.len()), Vec::new(), Vec::new());
-        for (user, k) in keys.into_iter().zip(k) {
+        let users = self.users_of(users)?;
+        let (mut lengths, mut places, mut scores) = (Vec::with_capacity(users.len()), Vec::new(), Vec::new());
+        for (user, k) in users.iter().zip(k) {
             let best = self.best(user, *k, options.exclude_seen, allowed.as_ref());
             lengths.push(best.as_ref().map(|best| best.scored.len()));
             for (item, score) in best.iter().flat_map(List::items) {
@@ -98,29 +112,44 @@ impl Recommender for RecommenderModel {
 
     fn predict_many(&self, users: &ArrayRef, items: &ArrayRef) -> Result<Float64Array> {
         debug_assert_eq!(users.len(), items.len());
-        Ok(self.users.find(users)?.into_iter().zip(self.items.find(items)?).map(|(user, item)| self.score(user, item)).collect())
+        Ok(self.users_of(users)?.iter().zip(self.items.find(items)?).map(|(user, item)| self.score(user, item)).collect())
     }
 
     fn similar_items(&self, item: &ScalarValue, k: usize) -> Result<Vec<ItemScore>> {
         match key_of(&self.items, item)? {
-            Key::Known(item) => listed(&self.items, &alike(similar(&self.ranker().als.items, item, k))),
+            Key::Known(item) => {
+                let items = &self.ranker().als.items;
+                listed(&self.items, &alike(similar(items.rows(), items.row(item as usize), item, k)))
+            }
             Key::Null | Key::Unknown => Ok(Vec::new()),
         }
     }
 
     fn similar_users(&self, user: &ScalarValue, k: usize) -> Result<Vec<ItemScore>> {
-        match key_of(&self.users, user)? {
-            Key::Known(user) => listed(&self.users, &alike(similar(&self.ranker().als.users, user, k))),
-            Key::Null | Key::Unknown => Ok(Vec::new()),
-        }
+        let trained = &self.ranker().als.users;
+        let key = key_of(&self.users, user)?;
+        let Some((ids, users)) = self.live_users()? else {
+            return match key {
+                Key::Known(user) => listed(&self.users, &alike(similar(trained.rows(), trained.row(user as usize), user, k))),
+                Key::Null | Key::Unknown => Ok(Vec::new()),
+            };
+        };
+        let wanted = Scalar::new(cast(&user.to_array()?, &self.users.data_type)?);
+        let Some(own) = eq(&ids, &wanted)?.iter().position(|is_own| is_own == Some(true)) else { return Ok(Vec::new()) };
+        let factors = users.iter().map(|user| match user {
+            User::Known(place) => trained.row(*place as usize),
+            User::Live(live) => live.ranking().factors.as_slice(),
+            User::Null | User::Unknown => &[],
+        });
+        let factors: Vec<&[f32]> = factors.collect();
+        let alike = alike(similar(factors.iter().copied(), factors[own], own as u32, k));
+        with_ids(&alike, take(&ids, &alike.items().map(|(user, _)| user).collect::<UInt32Array>(), None)?)
     }
 
     fn explain(&self, user: &ScalarValue, item: &ScalarValue, k: usize) -> Result<Vec<Contribution>> {
-        let (Key::Known(user), Key::Known(item)) = (key_of(&self.users, user)?, key_of(&self.items, item)?) else {
-            return Ok(Vec::new());
-        };
-        let (items, ratings) = self.seen.row(user as usize);
-        let Some(contributions) = self.ranker().explain(items, ratings, item) else { return Ok(Vec::new()) };
+        let Key::Known(item) = key_of(&self.items, item)? else { return Ok(Vec::new()) };
+        let (items, ratings) = self.ratings_of(&self.user(user)?);
+        let Some(contributions) = self.ranker().explain(&items, &ratings, item) else { return Ok(Vec::new()) };
         let total: f64 = contributions.iter().map(|contribution| f64::from(contribution.abs())).sum();
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.sort_by(|left, right| contributions[*right].total_cmp(&contributions[*left]).then(left.cmp(right)));

@@ -321,7 +321,12 @@ pub(super) fn definition(id: &str, version: u64) -> Model {
         id: id.into(),
         database: "default".into(),
         name: "Movie_Recs".into(),
-        training: Training { model_type: "matrix_factorization".into(), options: Vec::new(), query: String::new() },
+        training: Training {
+            model_type: "matrix_factorization".into(),
+            options: Vec::new(),
+            query: String::new(),
+            search_database: String::new(),
+        },
         default_version: version,
         versions: Vec::new(),
         created_ms: 0,

@@ -17,8 +17,8 @@ use crate::models::training::{Rows, TrainSpec, Trained, TrainedModel, read_rows,
 use datafusion::arrow::array::UInt32Array;
 use datafusion::arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use weir_ml::als::{AlsModel, Csr, Factors};
 use weir_ml::split::Split;
@@ -109,6 +109,7 @@ impl Run {
             companion: fitted.companion,
             cold_start: self.options.cold_start,
             held_out,
+            online: OnceLock::new(),
             fit: options,
             users,
             items,

@@ -14,12 +14,14 @@
 //! | --- | --- |
 //! | `hot`, `hot_source` | the rows that are in no commit yet, and their scan |
 //! | `snapshot` | a streaming table as a query sees it |
+//! | `cursor` | how far a reader has come, and the rows that he has not had |
 //! | `dead_letters`, `dead_letter_table` | records that could not be decoded: their files, and `dead_letters('t')` |
 //! | `status` | what a streaming table tells about itself |
 //!
 //! This module knows no Kafka and no SQL; who feeds a table is above.
 
 pub mod dead_letters;
+mod cursor;
 mod dead_letter_table;
 mod hot;
 mod hot_source;
@@ -28,6 +30,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
+pub use cursor::{Cursor, NewRows};
 pub use dead_letter_table::DeadLetterTable;
 pub use hot::{HotBatch, HotSize, HotTail, batch_bytes};
 pub use snapshot::StreamSnapshot;
@@ -171,6 +174,11 @@ impl StreamTable {
     /// Says how far the hot tail has come, after the rows before it were appended.
     pub fn set_positions(&self, positions: impl FnOnce(&mut BTreeMap<i32, i64>)) {
         self.positions.send_modify(positions);
+    }
+
+    /// Is told whenever rows have become visible: the next offset of each partition.
+    pub fn arrivals(&self) -> watch::Receiver<BTreeMap<i32, i64>> {
+        self.positions.subscribe()
     }
 
     /// Who knows where the topic ends; `None` while no source runs.

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// See the module. Every scan sees the same rows, whatever arrives or is committed meanwhile.
@@ -48,6 +49,14 @@ impl StreamSnapshot {
     pub fn hot(&self) -> &[Arc<HotBatch>] {
         &self.hot
     }
+
+    /// The offset behind the last record of the commits, by partition, as far as the log knows it.
+    pub fn committed(&self) -> BTreeMap<i32, i64> {
+        let prefix = self.table.managed().txn_id("offset:");
+        // `offset:<topic>:<partition>`; a name of a topic has no colon. Below 0: nothing is known about the partition.
+        let offsets = self.pin.txns().filter(|(_, offset)| *offset >= 0);
+        offsets.filter_map(|(id, offset)| Some((id.strip_prefix(&prefix)?.rsplit_once(':')?.1.parse().ok()?, offset))).collect()
+    }
 }
 
 impl StreamSnapshot {
@@ -61,6 +70,19 @@ impl StreamSnapshot {
         Box::pin(async move {
             // The declared columns are the first ones of the files: the positions are the same.
             let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
+            self.plan_of(state, columns, filters, limit).await
+        })
+    }
+
+    /// A scan of these columns of the files and of the hot batches, by position in the physical schema.
+    pub(super) fn plan_of<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        columns: Vec<usize>,
+        filters: &'a [Expr],
+        limit: Option<usize>,
+    ) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
             let files = self.files.scan(state, Some(&columns), filters, limit).await?;
             if self.hot.is_empty() {
                 return Ok(files);

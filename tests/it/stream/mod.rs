@@ -7,6 +7,7 @@ mod columns;
 mod crashes;
 mod demo;
 mod failpoints;
+mod online;
 mod outages;
 mod positions;
 mod security;

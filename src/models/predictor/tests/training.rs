@@ -88,7 +88,7 @@ fn catalog_model(id: &str, model_type: &str) -> Model {
         id: id.into(),
         database: "default".into(),
         name: "m".into(),
-        training: Training { model_type: model_type.into(), options: Vec::new(), query: String::new() },
+        training: Training { model_type: model_type.into(), options: Vec::new(), query: String::new(), search_database: String::new() },
         default_version: 1,
         versions: Vec::new(),
         created_ms: 0,

@@ -1,0 +1,206 @@
+//! How far a reader of a streaming table has come, and the rows that it has not had.
+//!
+//! A commit's number is with its rows for good ([`EPOCH_COLUMN`]): what a reader has had of the commits is one number.
+//! Rows that are in no commit yet are told by their offsets, for after a failure they may come again in another batch and
+//! in another commit.
+
+use super::snapshot::StreamSnapshot;
+use super::{EPOCH_COLUMN, OFFSET_COLUMN, PARTITION_COLUMN};
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::utils::disjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType, lit};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Which rows of a streaming table a reader has had.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// He has had the commits up to this one.
+    epoch: i64,
+    /// Of later commits he has had the rows before these offsets, by partition: they were hot.
+    #[serde(default)]
+    hot: BTreeMap<i32, i64>,
+    /// How far the commits had come, by partition.
+    #[serde(default)]
+    committed: BTreeMap<i32, i64>,
+}
+
+impl Cursor {
+    /// Of a reader who has had a snapshot.
+    pub fn at(snapshot: &StreamSnapshot) -> Self {
+        let physical = snapshot.table().physical();
+        let places = physical.index_of(PARTITION_COLUMN).and_then(|partition| Ok((partition, physical.index_of(OFFSET_COLUMN)?)));
+        let mut hot = BTreeMap::new();
+        if let Ok((partition, offset)) = places {
+            for batch in snapshot.hot() {
+                let partitions = batch.rows.column(partition).as_primitive::<Int32Type>().values();
+                let offsets = batch.rows.column(offset).as_primitive::<Int64Type>().values();
+                let mut last: Option<(i32, i64)> = None;
+                for (partition, offset) in partitions.iter().zip(offsets) {
+                    // Records of a fetch come partition by partition, in the order of their offsets.
+                    if let Some((known, end)) = &mut last
+                        && known == partition
+                    {
+                        *end = (*end).max(*offset + 1);
+                        continue;
+                    }
+                    reach(&mut hot, last.replace((*partition, *offset + 1)));
+                }
+                reach(&mut hot, last);
+            }
+        }
+        Self { epoch: snapshot.epoch(), hot, committed: snapshot.committed() }
+    }
+
+    /// After the rows of a later snapshot that are new to this reader.
+    #[must_use]
+    pub fn after(&self, snapshot: &StreamSnapshot) -> Self {
+        self.then(Self::at(snapshot))
+    }
+
+    /// The cursor of a later snapshot, for a reader who has had hot rows before.
+    fn then(&self, mut next: Self) -> Self {
+        for (partition, end) in &self.hot {
+            let committed = |cursor: &Self| cursor.committed.get(partition).copied().unwrap_or(0);
+            // In the commits by now, or of a topic that was deleted and began anew, or that somebody sought back.
+            if committed(&next) < *end && committed(&next) >= committed(self) {
+                reach(&mut next.hot, Some((*partition, *end)));
+            }
+        }
+        next
+    }
+
+    /// True for rows that the reader has not had.
+    fn is_new(&self) -> Expr {
+        let column = |name: &str| Expr::Column(datafusion::common::Column::new_unqualified(name));
+        let later = column(EPOCH_COLUMN).gt(lit(self.epoch));
+        let had = self.hot.iter().map(|(partition, end)| {
+            let of_partition = column(PARTITION_COLUMN).eq(lit(*partition));
+            of_partition.and(column(OFFSET_COLUMN).lt(lit(*end)))
+        });
+        match disjunction(had) {
+            Some(had) => later.and(Expr::Not(Box::new(had))),
+            None => later,
+        }
+    }
+}
+
+/// Moves the end of a partition up.
+fn reach(ends: &mut BTreeMap<i32, i64>, reached: Option<(i32, i64)>) {
+    if let Some((partition, offset)) = reached {
+        let end = ends.entry(partition).or_insert(offset);
+        *end = (*end).max(offset);
+    }
+}
+
+/// The rows of a snapshot that a reader has not had; the columns are the table's.
+#[derive(Debug)]
+pub struct NewRows {
+    snapshot: Arc<StreamSnapshot>,
+    since: Cursor,
+}
+
+impl NewRows {
+    /// Of a reader who came so far.
+    pub fn new(snapshot: Arc<StreamSnapshot>, since: Cursor) -> Self {
+        Self { snapshot, since }
+    }
+
+    /// Where the reader stands when he has had these rows.
+    pub fn end(&self) -> Cursor {
+        self.since.after(&self.snapshot)
+    }
+
+    fn plan<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
+        _limit: Option<usize>,
+    ) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
+            let physical = self.snapshot.table().physical();
+            let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
+            let mut columns = wanted.clone();
+            for name in [PARTITION_COLUMN, OFFSET_COLUMN, EPOCH_COLUMN] {
+                columns.push(physical.index_of(name)?);
+            }
+            let is_new = self.since.is_new();
+            let filters: Vec<Expr> = filters.iter().cloned().chain([is_new.clone()]).collect();
+            let rows = self.snapshot.plan_of(state, columns, &filters, None).await?;
+            let is_new = state.create_physical_expr(is_new, &DFSchema::try_from(rows.schema())?)?;
+            let rows: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(is_new, rows)?);
+            let schema = rows.schema();
+            let columns = (0..wanted.len()).map(|place| {
+                let name = schema.field(place).name().clone();
+                (Arc::new(Column::new(&name, place)) as _, name)
+            });
+            Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), rows)?) as _)
+        })
+    }
+}
+
+impl TableProvider for NewRows {
+    fn schema(&self) -> SchemaRef {
+        self.snapshot.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    scan_by_plan!();
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        self.snapshot.supports_filters_pushdown(filters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(epoch: i64, hot: &[(i32, i64)], committed: &[(i32, i64)]) -> Cursor {
+        Cursor { epoch, hot: hot.iter().copied().collect(), committed: committed.iter().copied().collect() }
+    }
+
+    #[test]
+    fn hot_rows_are_remembered_until_the_commits_have_them() {
+        let before = cursor(4, &[(0, 100), (1, 50)], &[(0, 60), (1, 50)]);
+        let cases = [
+            // More rows arrived, nothing was committed.
+            (cursor(4, &[(0, 120), (1, 70)], &[(0, 60), (1, 50)]), cursor(4, &[(0, 120), (1, 70)], &[(0, 60), (1, 50)])),
+            // All of them are committed, others are hot.
+            (cursor(5, &[(0, 140)], &[(0, 120), (1, 70)]), cursor(5, &[(0, 140)], &[(0, 120), (1, 70)])),
+            // The source began again: its hot tail is empty, the rows will come once more.
+            (cursor(4, &[], &[(0, 60), (1, 50)]), cursor(4, &[(0, 100)], &[(0, 60), (1, 50)])),
+            // The commit that follows ends in the middle of what was hot.
+            (cursor(5, &[(0, 90)], &[(0, 80), (1, 50)]), cursor(5, &[(0, 100)], &[(0, 80), (1, 50)])),
+            // The topic was deleted and began anew, or somebody sought back: low offsets are new rows.
+            (cursor(5, &[(0, 3)], &[(0, 1), (1, 50)]), cursor(5, &[(0, 3)], &[(0, 1), (1, 50)])),
+        ];
+        for (next, expected) in cases {
+            assert_eq!(before.then(next.clone()), expected, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn new_rows_are_of_later_commits_and_were_not_hot() {
+        assert_eq!(cursor(7, &[], &[]).is_new().to_string(), "_weir_epoch > Int64(7)");
+        let both = cursor(7, &[(0, 10), (3, 5)], &[]).is_new().to_string();
+        assert_eq!(
+            both,
+            "_weir_epoch > Int64(7) AND NOT _kafka_partition = Int32(0) AND _kafka_offset < Int64(10) OR _kafka_partition = Int32(3) AND \
+             _kafka_offset < Int64(5)"
+        );
+    }
+}
