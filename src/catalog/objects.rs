@@ -216,6 +216,9 @@ pub struct Training {
     /// Where names without a database are looked up in it; empty in catalogs of before.
     #[serde(default)]
     pub search_database: String,
+    /// The session's time zone; empty in catalogs of before.
+    #[serde(default)]
+    pub timezone: String,
 }
 
 /// A model with its versions.

@@ -95,6 +95,7 @@ fn model(name: &str, metrics: &[(&str, f64)]) -> Model {
             options: vec![],
             query: "SELECT 1".into(),
             search_database: String::new(),
+            timezone: String::new(),
         },
         default_version: 1,
         versions: vec![version],

@@ -4,10 +4,11 @@
 //! the rows since then, again and again, and moves its cursor on with each answer: every row counts once. It keeps
 //! nothing on disk: after a start it begins with the training's cursor.
 
-use crate::catalog::{Model, ObjectKey, Training};
+use crate::catalog::{Model, ModelVersion, ObjectKey};
 use crate::engine::execute::{self, Runnable};
 use crate::engine::planning::Planning;
 use crate::engine::queries::now_ms;
+use crate::engine::settings::Settings;
 use crate::engine::{Engine, dml, errors, new_rows};
 use crate::error::{Code, Error, Result};
 use crate::models::{NewRatings, Online, RecommenderModel};
@@ -20,10 +21,11 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// Rows that are folded in at a time: what waits takes memory.
-const ROWS_MAX: u64 = 1_000_000;
+const ROWS_MAX: u64 = 200_000;
 
 /// How far the streaming tables of a training query were read, by table id.
 type Cursors = BTreeMap<String, Cursor>;
@@ -40,13 +42,11 @@ pub async fn check_query(model: &ObjectKey, planning: &Planning, plan: &LogicalP
              model again when there are new rows.",
         )
     };
-    let n_streams = planning.cursors().await.len();
-    if n_streams == 0 {
+    if planning.cursors().await.is_empty() {
         let what = format!("option \"online_update\" of model \"{model}\": the training query reads no streaming table");
         return Err(Error::new(Code::InvalidStatement, what).hint("Leave online_update out, or train on a streaming table."));
     }
-    let new = new_rows::of(plan).map_err(refused)?;
-    if new.is_none_or(|new| new_rows::n_streams(&new) < n_streams) {
+    if new_rows::of(plan).map_err(refused)?.is_none() || planning.hides_streams() {
         let error = Error::new(Code::NotSupported, "a streaming table is read inside an ML function or by its dead letters");
         return Err(refused(error));
     }
@@ -74,9 +74,12 @@ pub struct ModelFollower {
     id: String,
     version: u64,
     online: Arc<Online>,
-    cursors: Cursors,
-    /// Some rows of an answer that broke off are folded in.
-    is_torn: bool,
+    /// Loaded when it is needed.
+    model: Option<Arc<RecommenderModel>>,
+    /// `None`: as the training had read.
+    cursors: Option<Cursors>,
+    /// Rows of an answer are folded in that has not come to its end.
+    is_torn: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -87,14 +90,17 @@ impl Engine {
         snapshot.models.values().filter(is_followed).map(|model| (model.id.clone(), model.default_version)).collect()
     }
 
-    /// Begins to follow: nothing is folded in yet. Blocks on the disk.
-    pub fn follow_model(self: &Arc<Self>, id: &str, version: u64) -> Result<ModelFollower> {
-        let model = self.model_by_id(id)?;
-        let online = self.models().follow(&model, version)?;
-        let mut follower =
-            ModelFollower { engine: Arc::clone(self), id: id.to_owned(), version, online, cursors: Cursors::new(), is_torn: false };
-        follower.begin_anew(&model)?;
-        Ok(follower)
+    /// Begins to follow: nothing is folded in yet.
+    pub fn follow_model(self: &Arc<Self>, id: &str, version: u64) -> ModelFollower {
+        ModelFollower {
+            engine: Arc::clone(self),
+            id: id.to_owned(),
+            version,
+            online: self.models().follow(id, version),
+            model: None,
+            cursors: None,
+            is_torn: Arc::default(),
+        }
     }
 
     fn model_by_id(&self, id: &str) -> Result<Arc<Model>> {
@@ -106,7 +112,7 @@ impl Engine {
 
 impl Drop for ModelFollower {
     fn drop(&mut self) {
-        self.engine.models().unfollow(&self.id, self.version);
+        self.engine.models().unfollow(&self.id, self.version, &self.online);
     }
 }
 
@@ -120,8 +126,9 @@ impl ModelFollower {
     pub fn arrivals(&self) -> BoxFuture<'_, Result<Vec<Arrivals>>> {
         Box::pin(async move {
             let snapshot = self.engine.catalog().snapshot();
-            let mut arrivals = Vec::with_capacity(self.cursors.len());
-            for id in self.cursors.keys() {
+            let kept = self.definition()?.followed.unwrap_or_default();
+            let mut arrivals = Vec::with_capacity(kept.len());
+            for id in kept.keys() {
                 let Some(table) = snapshot.table_by_id(id) else {
                     return Err(Error::new(Code::UndefinedTable, "a streaming table of the training query was dropped")
                         .hint("Train the model again with CREATE OR REPLACE MODEL."));
@@ -135,44 +142,58 @@ impl ModelFollower {
     /// Folds in what arrived since the last call. After an error nothing is lost, and nothing counts twice.
     pub fn fold_in_new(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let model = self.engine.model_by_id(&self.id)?;
-            if self.is_torn {
-                self.begin_anew(&model)?;
+            let version = self.definition()?;
+            if self.is_torn.swap(false, Ordering::SeqCst) {
+                self.online.clear();
+                self.cursors = None;
             }
-            let training =
-                model.versions.iter().find(|version| version.version == self.version).and_then(|version| version.training.clone());
-            let Some(training) = training else { return Err(Error::new(Code::UndefinedObject, "the version of the model is gone")) };
-            let runnable = self.plan(&model, training).await?;
-            let end = runnable.planning.cursors().await;
-            let engine = Arc::clone(&self.engine);
-            let (version, online) = (self.version, Arc::clone(&self.online));
-            // Until the last row is in, the cursor does not say what is folded in.
-            self.is_torn = true;
-            let work = task::spawn_on(
-                &engine.cpu(),
-                format!("follow {}", model.name),
-                fold_in(Arc::clone(&engine), model, version, online, runnable),
-            );
-            let n_parts = work.await.map_err(|_| errors::panicked())??;
-            tracing::trace!(model = %self.id, n_parts, "new rows were folded in");
-            (self.is_torn, self.cursors) = (false, end);
+            let since = match &self.cursors {
+                Some(cursors) => cursors.clone(),
+                None => from_catalog(&version.followed.clone().unwrap_or_default())?,
+            };
+            let model = self.model().await?;
+            let (runnable, end) = self.plan(&version, since).await?;
+            let part = Part {
+                engine: Arc::clone(&self.engine),
+                model: Arc::clone(&model),
+                online: Arc::clone(&self.online),
+                is_torn: Arc::clone(&self.is_torn),
+            };
+            let work = task::spawn_on(&self.engine.cpu(), format!("follow {}", model.name()), part.fold_in(runnable));
+            work.await.map_err(|_| errors::panicked())??;
+            self.is_torn.store(false, Ordering::SeqCst);
+            self.cursors = Some(end);
             Ok(())
         })
     }
 
-    /// From the training on: nothing is folded in.
-    fn begin_anew(&mut self, model: &Model) -> Result<()> {
-        let kept = model.versions.iter().find(|version| version.version == self.version).and_then(|version| version.followed.as_ref());
-        self.cursors = kept.map_or_else(|| Err(Error::new(Code::UndefinedObject, "the version of the model is gone")), from_catalog)?;
-        self.online.clear();
-        self.is_torn = false;
-        Ok(())
+    fn definition(&self) -> Result<ModelVersion> {
+        let model = self.engine.model_by_id(&self.id)?;
+        let version = model.versions.iter().find(|version| version.version == self.version).cloned();
+        version.ok_or_else(|| Error::new(Code::UndefinedObject, "the version of the model is gone"))
     }
 
-    /// The training query over rows that are new.
-    async fn plan(&self, model: &Model, training: Training) -> Result<Runnable> {
+    async fn model(&mut self) -> Result<Arc<RecommenderModel>> {
+        if let Some(model) = &self.model {
+            return Ok(Arc::clone(model));
+        }
+        let (models, model, version) = (Arc::clone(self.engine.models()), self.engine.model_by_id(&self.id)?, self.version);
+        let load = move || models.recommender(&model, version);
+        let model = tokio::task::spawn_blocking(load).await.map_err(|_| errors::panicked())??;
+        self.model = Some(Arc::clone(&model));
+        Ok(model)
+    }
+
+    /// The training query over rows that are new, and where it ends.
+    async fn plan(&self, version: &ModelVersion, since: Cursors) -> Result<(Runnable, Cursors)> {
+        let model = self.engine.model_by_id(&self.id)?;
+        let Some(training) = version.training.clone() else { return Err(Error::internal("a version without its training is followed")) };
         let database = if training.search_database.is_empty() { &model.database } else { &training.search_database };
-        let planning = Planning::new(&self.engine, &model.owner, database, &Default::default()).since(self.cursors.clone());
+        let mut settings = Settings::default();
+        if !training.timezone.is_empty() {
+            settings.set("timezone", Some(&training.timezone))?;
+        }
+        let planning = Planning::new(&self.engine, &model.owner, database, &settings).since(since);
         self.engine
             .planning_threads()
             .run(async move {
@@ -180,7 +201,8 @@ impl ModelFollower {
                 let plan = dml::bind(planning.query(&statement, Some(&[])).await?, &[])?;
                 let new = new_rows::of(&plan)?;
                 let new = new.ok_or_else(|| Error::new(Code::NotSupported, "the training query reads no streaming table any more"))?;
-                Runnable::new(planning, new).await
+                let end = planning.cursors().await;
+                Ok((Runnable::new(planning, new).await?, end))
             })
             .await
     }
@@ -193,28 +215,37 @@ fn parse(query: &str) -> Result<QueryStatement> {
     }
 }
 
-/// Reads the rows and folds them in; returns in how many parts.
-async fn fold_in(engine: Arc<Engine>, model: Arc<Model>, version: u64, online: Arc<Online>, runnable: Runnable) -> Result<usize> {
-    let (models, of) = (Arc::clone(engine.models()), Arc::clone(&model));
-    let load = move || models.recommender(&of, version);
-    let model = tokio::task::spawn_blocking(load).await.map_err(|_| errors::panicked())??;
-    let context = execute::background_context(&runnable);
-    let mut rows = execute_stream(runnable.physical, context).map_err(errors::from_datafusion)?;
-    let mut new = NewRatings::default();
-    let mut n_parts = 0;
-    while let Some(batch) = rows.next().await {
-        model.read_new(&batch.map_err(errors::from_datafusion)?, &mut new)?;
-        if new.n_rows() >= ROWS_MAX {
-            fold_in_part(&engine, &model, &online, std::mem::take(&mut new)).await?;
-            n_parts += 1;
-        }
-    }
-    fold_in_part(&engine, &model, &online, new).await?;
-    Ok(n_parts + 1)
+/// What folds the rows of one answer in. It may outlive its follower: then nobody sees what it does.
+struct Part {
+    engine: Arc<Engine>,
+    model: Arc<RecommenderModel>,
+    online: Arc<Online>,
+    is_torn: Arc<AtomicBool>,
 }
 
-async fn fold_in_part(engine: &Arc<Engine>, model: &Arc<RecommenderModel>, online: &Arc<Online>, new: NewRatings) -> Result<()> {
-    let (model, online, pool) = (Arc::clone(model), Arc::clone(online), engine.memory_pool());
-    let fold = move || model.fold_in_new(&online, new, &pool, now_ms());
-    tokio::task::spawn_blocking(fold).await.map_err(|_| errors::panicked())?
+impl Part {
+    async fn fold_in(self, runnable: Runnable) -> Result<()> {
+        let context = execute::background_context(&runnable);
+        let mut rows = execute_stream(runnable.physical, context).map_err(errors::from_datafusion)?;
+        let mut new = NewRatings::default();
+        while let Some(batch) = rows.next().await {
+            self.model.read_new(&batch.map_err(errors::from_datafusion)?, &mut new)?;
+            if new.n_rows() >= ROWS_MAX {
+                self.show(std::mem::take(&mut new)).await?;
+            }
+        }
+        self.show(new).await
+    }
+
+    async fn show(&self, new: NewRatings) -> Result<()> {
+        let (model, online, pool, is_torn) =
+            (Arc::clone(&self.model), Arc::clone(&self.online), self.engine.memory_pool(), Arc::clone(&self.is_torn));
+        let fold = move || {
+            model.fold_in_new(&online, new, &pool, now_ms())?;
+            // Until the last row is in, no cursor says what is.
+            is_torn.store(true, Ordering::SeqCst);
+            Ok(())
+        };
+        tokio::task::spawn_blocking(fold).await.map_err(|_| errors::panicked())?
+    }
 }

@@ -10,7 +10,8 @@ use crate::tables::streaming::{NewRows, StreamSnapshot};
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 use std::any::Any;
 
 /// The plan of a query's new rows: run it with streaming tables that give their new rows only ([`NewRows`]). `None` when the
@@ -33,7 +34,7 @@ pub fn of(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
         }
         LogicalPlan::Union(union) => of_union(union),
         LogicalPlan::Join(join) => of_join(plan, join),
-        _ if n_streams(plan) == 0 => Ok(None),
+        _ if !reads_streams(plan) => Ok(None),
         LogicalPlan::Aggregate(_) => Err(in_the_way("a GROUP BY or an aggregate over a streaming table")),
         LogicalPlan::Distinct(_) => Err(in_the_way("a DISTINCT or a UNION without ALL over a streaming table")),
         LogicalPlan::Window(_) => Err(in_the_way("a window function over a streaming table")),
@@ -42,15 +43,11 @@ pub fn of(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     }
 }
 
-/// How many times the plan scans streaming tables, sub-queries and all.
-pub fn n_streams(plan: &LogicalPlan) -> usize {
-    let mut n = 0;
+/// Whether the plan scans a streaming table, sub-queries and all.
+pub fn reads_streams(plan: &LogicalPlan) -> bool {
     // The closure does not fail.
-    let _ = plan.apply_with_subqueries(|plan| {
-        n += usize::from(is_stream(plan));
-        Ok(TreeNodeRecursion::Continue)
-    });
-    n
+    plan.apply_with_subqueries(|plan| Ok(if is_stream(plan) { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue }))
+        .is_ok_and(|end| end == TreeNodeRecursion::Stop)
 }
 
 fn is_stream(plan: &LogicalPlan) -> bool {
@@ -63,12 +60,19 @@ fn is_stream(plan: &LogicalPlan) -> bool {
 
 /// The parts with new rows. Those without go: their rows are old.
 fn of_union(union: &Union) -> Result<Option<LogicalPlan>> {
+    // The types are those that all parts have in common, the names those of the first one: parts that go count as well.
+    let common = coerce_union_schema(&union.inputs).map_err(errors::from_datafusion)?;
     let mut new: Option<LogicalPlanBuilder> = None;
     for input in &union.inputs {
         let Some(part) = of(input)? else { continue };
-        // The names are those of the first part, which may be one that goes.
-        let names = part.schema().columns().into_iter().zip(union.schema.fields());
-        let columns = names.map(|(column, field)| Expr::Column(column).alias(field.name())).collect::<Vec<_>>();
+        let fields = common.fields().iter().zip(union.schema.fields());
+        let columns = part
+            .schema()
+            .columns()
+            .into_iter()
+            .zip(fields)
+            .map(|(column, (typed, named))| Ok(Expr::Column(column).cast_to(typed.data_type(), part.schema())?.alias(named.name())));
+        let columns = columns.collect::<datafusion::common::Result<Vec<_>>>().map_err(errors::from_datafusion)?;
         let part = LogicalPlanBuilder::from(part).project(columns).map_err(errors::from_datafusion)?;
         new = Some(match new {
             None => part,
@@ -82,7 +86,7 @@ fn of_union(union: &Union) -> Result<Option<LogicalPlan>> {
 /// have to be taken back.
 fn of_join(plan: &LogicalPlan, join: &Join) -> Result<Option<LogicalPlan>> {
     check_conditions(plan)?;
-    let keeps = match (n_streams(&join.left) > 0, n_streams(&join.right) > 0) {
+    let keeps = match (reads_streams(&join.left), reads_streams(&join.right)) {
         (false, false) => return Ok(None),
         (true, true) => return Err(in_the_way("a join of streaming tables")),
         (true, false) => {
@@ -101,13 +105,13 @@ fn of_join(plan: &LogicalPlan, join: &Join) -> Result<Option<LogicalPlan>> {
 
 /// A condition over a stream would have been true or false for rows that are old now.
 fn check_conditions(plan: &LogicalPlan) -> Result<()> {
-    let mut n = 0;
+    let mut reads = false;
     // The closure does not fail.
     let _ = plan.apply_subqueries(|subquery| {
-        n += n_streams(subquery);
+        reads |= reads_streams(subquery);
         Ok(TreeNodeRecursion::Continue)
     });
-    if n > 0 { Err(in_the_way("a sub-query over a streaming table in a condition or a column")) } else { Ok(()) }
+    if reads { Err(in_the_way("a sub-query over a streaming table in a condition or a column")) } else { Ok(()) }
 }
 
 fn with_inputs(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {

@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use sqlparser::ast::{ObjectName, ObjectNamePart, Query, Statement as SqlStatement};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::Mutex;
 
@@ -46,6 +47,8 @@ struct Shared {
     begun_at: Instant,
     /// Providers by database and name, with and without the file column.
     pinned: Mutex<HashMap<PinnedKey, Arc<dyn TableProvider>>>,
+    /// A streaming table is read where the plan does not show it.
+    hides_streams: AtomicBool,
 }
 
 /// Database, name, and whether the hidden file column is wanted.
@@ -99,6 +102,7 @@ impl Planning {
             settings: settings.clone(),
             begun_at: Instant::now(),
             pinned: Mutex::default(),
+            hides_streams: AtomicBool::new(false),
         });
         Self {
             shared,
@@ -126,6 +130,16 @@ impl Planning {
             Some((table.id.clone(), providers::cursor(provider.as_ref())?))
         });
         cursors.collect()
+    }
+
+    /// Notes that a streaming table is read where the plan does not show it: by its dead letters, as the input of a model.
+    pub fn hide_stream(&self) {
+        self.shared.hides_streams.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was noted.
+    pub fn hides_streams(&self) -> bool {
+        self.shared.hides_streams.load(Ordering::Relaxed)
     }
 
     /// The catalog as this statement sees it.
@@ -303,6 +317,7 @@ impl Planning {
             let table = super::dml::writable_table(self, &parts)?;
             // Through the pin of the statement: the table's rows and its dead letters are of one moment.
             let Some(rows) = self.provider(&parts).await? else { return Ok(None) };
+            self.hide_stream();
             return providers::dead_letters(rows.as_ref(), &table).map(Some);
         }
         let key = ObjectKey::new(database, name);

@@ -413,6 +413,7 @@ mod tests {
             options: Vec::new(),
             query: "SELECT 1".into(),
             search_database: String::new(),
+            timezone: String::new(),
         };
         let version = ModelVersion {
             version: 1,

@@ -123,16 +123,12 @@ impl Models {
         Ok(loaded)
     }
 
-    /// Begins to fold new rows into a version: nothing is folded in yet. Statements see what will be.
-    ///
-    /// # Errors
-    /// Those of [`Models::load`]; an internal one for a model that is no recommender.
-    pub fn follow(&self, model: &Model, version: u64) -> Result<Arc<Online>> {
-        let key = (model.id.clone(), version);
-        let online = Arc::clone(self.online().entry(key).or_default());
-        online.clear();
-        self.recommender(model, version)?;
-        Ok(online)
+    /// Begins to fold new rows into a version: nothing is folded in yet. Statements see what will be, once it was loaded.
+    pub fn follow(&self, id: &str, version: u64) -> Arc<Online> {
+        let online = Arc::new(Online::default());
+        // Another one: who followed before may still be about to write, and nobody sees it any more.
+        self.online().insert((id.to_owned(), version), Arc::clone(&online));
+        online
     }
 
     /// A version of a recommender.
@@ -146,11 +142,15 @@ impl Models {
         }
     }
 
-    /// Ends it: the version is as it was trained.
-    pub fn unfollow(&self, id: &str, version: u64) {
-        if let Some(online) = self.online().get(&(id.to_owned(), version)) {
-            online.clear();
+    /// Ends it, unless somebody else has begun meanwhile: the version is as it was trained.
+    pub fn unfollow(&self, id: &str, version: u64, online: &Arc<Online>) {
+        let key = (id.to_owned(), version);
+        let mut all = self.online();
+        if all.get(&key).is_some_and(|known| Arc::ptr_eq(known, online)) {
+            all.remove(&key);
         }
+        drop(all);
+        online.clear();
     }
 
     /// What was folded into a version; `None` when nobody follows it.
@@ -159,8 +159,8 @@ impl Models {
     }
 
     fn attach(&self, key: &CacheKey, model: &TrainedModel) {
-        if let (TrainedModel::Recommender(recommender), Some(online)) = (model, self.online().get(key)) {
-            recommender.attach(online);
+        if let TrainedModel::Recommender(recommender) = model {
+            recommender.attach(self.online().get(key).cloned());
         }
     }
 

@@ -1,7 +1,7 @@
 //! Models that follow their streams: one task each, started and stopped as the catalog wants it.
 
 use crate::engine::{Engine, ModelFollower};
-use crate::error::{Code, Result};
+use crate::error::Result;
 use crate::telemetry::task;
 use futures::future::select_all;
 use std::collections::BTreeMap;
@@ -18,7 +18,9 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// The tasks, by model id and version.
 #[derive(Debug, Default)]
-pub(super) struct Followers(BTreeMap<(String, u64), Follower>);
+pub(super) struct Followers {
+    tasks: BTreeMap<(String, u64), Follower>,
+}
 
 #[derive(Debug)]
 struct Follower {
@@ -27,18 +29,18 @@ struct Follower {
 }
 
 impl Followers {
-    /// Starts the tasks that are missing, and ends those that nobody wants.
+    /// Starts the tasks that are missing, and tells those to end that nobody wants. Call it again now and then: a version that
+    /// is wanted once more waits until its last task has ended.
     pub fn converge(&mut self, engine: &Arc<Engine>) {
         let wanted = engine.followed_models();
-        self.0.retain(|key, follower| {
-            let is_wanted = wanted.contains(key);
-            if !is_wanted {
+        for (key, follower) in &self.tasks {
+            if !wanted.contains(key) {
                 follower.stop.cancel();
             }
-            is_wanted && !follower.task.is_finished()
-        });
+        }
+        self.tasks.retain(|_, follower| !follower.task.is_finished());
         for (id, version) in wanted {
-            self.0.entry((id.clone(), version)).or_insert_with(|| {
+            self.tasks.entry((id.clone(), version)).or_insert_with(|| {
                 let stop = CancellationToken::new();
                 let task = task::spawn(format!("follow {id}"), follow(Arc::clone(engine), id, version, stop.clone()));
                 Follower { stop, task }
@@ -46,12 +48,16 @@ impl Followers {
         }
     }
 
-    /// Ends all tasks.
-    pub async fn stop(self) {
-        for follower in self.0.values() {
+    /// Tells all tasks to end.
+    pub fn stop(&self) {
+        for follower in self.tasks.values() {
             follower.stop.cancel();
         }
-        for (_, follower) in self.0 {
+    }
+
+    /// Waits until they have ended.
+    pub async fn ended(self) {
+        for (_, follower) in self.tasks {
             drop(follower.task.await);
         }
     }
@@ -59,39 +65,31 @@ impl Followers {
 
 /// Folds new rows into a version until it is stopped.
 async fn follow(engine: Arc<Engine>, id: String, version: u64, stop: CancellationToken) {
-    let begin = tokio::task::spawn_blocking(move || engine.follow_model(&id, version)).await;
-    let mut follower = match begin {
-        Ok(Ok(follower)) => follower,
-        Ok(Err(error)) => return tracing::error!(%error, "a model does not follow its streams"),
-        Err(_) => return,
-    };
+    let mut follower = engine.follow_model(&id, version);
     let mut wait = RETRY_MIN;
     loop {
-        let pause = tokio::select! {
-            () = stop.cancelled() => break,
+        tokio::select! {
+            () = stop.cancelled() => return,
             looked = look(&mut follower) => match looked {
                 Ok(()) => {
                     wait = RETRY_MIN;
                     continue;
                 }
                 Err(error) => {
-                    let is_final = error.code == Code::LimitExceeded;
-                    tracing::warn!(%error, is_final, "new rows were not folded into a model");
-                    follower.online().failed(&error, is_final);
-                    if is_final {
-                        stop.cancelled().await;
-                        break;
+                    let is_full = follower.online().is_full();
+                    tracing::warn!(model = %id, %error, is_full, "new rows were not folded into a model");
+                    follower.online().failed(&error, is_full);
+                    if is_full {
+                        return stop.cancelled().await;
                     }
-                    let pause = wait;
-                    wait = (wait * 2).min(RETRY_MAX);
-                    pause
                 }
             },
-        };
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(pause) => {}
         }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(RETRY_MAX);
     }
 }
 
@@ -101,7 +99,7 @@ async fn look(follower: &mut ModelFollower) -> Result<()> {
     let begun = Instant::now();
     follower.fold_in_new().await?;
     follower.online().went_well();
-    // Not more than half of a thread, however much arrives.
+    // Statements have the other half of the time, however much arrives.
     tokio::time::sleep(LOOK_MIN.max(begun.elapsed())).await;
     // A table that is closed says so by its end: it is opened again.
     let changes = arrivals.iter_mut().map(|arrivals| Box::pin(arrivals.changed()));

@@ -6,6 +6,7 @@ use crate::connect::Start;
 use crate::connect::kafka::{self, KafkaOptions};
 use crate::error::{Error, Result};
 use crate::tables::managed::ManagedTable;
+use crate::tables::streaming::SEEK_EPOCH_TXN;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub fn carry_out<'a>(
         // An epoch of its own: a commit of the run before that is still on its way comes too late, and is refused, or was
         // faster, and this is: its offsets must not be passed over.
         txns.push((managed.txn_id(EPOCH_TXN), progress.epoch + 1));
+        txns.push((managed.txn_id(SEEK_EPOCH_TXN), progress.epoch + 1));
         // The new offsets may be about another topic of the same name.
         txns.push((managed.txn_id(&topic_id_txn(topic)), NO_TOPIC_ID));
         managed.commit_txns(txns).await?;

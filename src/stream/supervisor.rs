@@ -70,10 +70,11 @@ async fn supervise(engine: Arc<Engine>, stop: CancellationToken) {
             _ = tick.tick() => sum_up(&engine),
         }
     }
-    followers.stop().await;
+    followers.stop();
     for entry in kept.values() {
         entry.wanted.send_replace(None);
     }
+    followers.ended().await;
     for (_, entry) in kept {
         drop(entry.task.await);
     }

@@ -32,8 +32,9 @@ const RETRY_WAIT: Duration = Duration::from_millis(300);
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the brokers are asked while a partition may be stuck.
 const BEHIND_INTERVAL: Duration = Duration::from_secs(5);
-/// A client that has lost its brokers is told of them again so often, until there is an answer: it keeps each list.
-const REMINDERS_MAX: u32 = 20;
+/// A client that has lost its brokers is told of them again at each of so many questions without an answer, then after twice
+/// as many: it keeps each list.
+const REMINDERS_AT_FIRST: u32 = 5;
 /// Troubles that take turns are told so often.
 const WARN_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -62,9 +63,9 @@ pub(super) struct Reader {
     assigned: BTreeSet<i32>,
     watchdog: Watchdog,
     warned_at: Instant,
-    /// `bootstrap.servers`, and how often the client was told them again since it last found a broker.
+    /// `bootstrap.servers`, and the questions without an answer since the last one that had one.
     servers: CString,
-    n_reminders: u32,
+    n_unanswered: u32,
     /// The client has lost its last broker: it is asked at once whether there are others.
     doubts: bool,
 }
@@ -81,7 +82,7 @@ impl Reader {
         Self {
             topic: topic_text(&shared.options.topic),
             servers: topic_text(shared.options.properties.get("bootstrap.servers").unwrap_or_default()),
-            n_reminders: 0,
+            n_unanswered: 0,
             doubts: false,
             wants_headers: rows.wants_headers(),
             shared,
@@ -138,6 +139,7 @@ impl Reader {
     /// Makes a client. Certificates and keys are read from their files here: they may be mended meanwhile.
     fn connect(&mut self) -> Result<Arc<Client>, End> {
         loop {
+            self.n_unanswered = 0;
             match Client::new(&self.shared.options.properties.consumer_config()) {
                 Ok(client) => return Ok(Arc::new(client)),
                 Err(error) => self.note(false, explain_creation(&error)),

@@ -154,6 +154,7 @@ async fn save(
         options: create.options.iter().map(|option| (option.key.clone(), option_text(&option.value))).collect(),
         query: create.query.as_ref().map(|query| query.text.clone()).unwrap_or_default(),
         search_database: call.session.current_database(),
+        timezone: call.session.settings().timezone().to_owned(),
     };
     let version = ModelVersion { version: number, trained_ms, train_seconds, metrics, parameters, training: Some(training), followed };
     match publish(call, create, key, &id, version).await {

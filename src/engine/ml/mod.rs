@@ -8,7 +8,7 @@ mod recommend;
 
 use crate::catalog::Model;
 use crate::engine::planning::Planning;
-use crate::engine::{ddl, dml, errors};
+use crate::engine::{ddl, dml, errors, new_rows};
 use crate::error::{Code, Error, Result};
 use crate::models::{Loaded, ModelTable, TrainedModel};
 use crate::parser::{MlCall, OptionValue, SqlOption};
@@ -160,6 +160,9 @@ impl MlTable<'_> {
     async fn input(&self) -> Result<Option<LogicalPlan>> {
         let Some(input) = &self.call.input else { return Ok(None) };
         let plan = Box::pin(self.planning.query(input, self.values)).await?;
+        if new_rows::reads_streams(&plan) {
+            self.planning.hide_stream();
+        }
         match self.values {
             Some(values) => dml::bind(plan, values).map(Some),
             None => Ok(Some(plan)),

@@ -18,7 +18,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float32Array, LargeList
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, Float32Type, UInt32Type};
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, RwLock};
 use weir_ml::als::{AlsModel, Csr, Factors};
 
 const USERS: &str = "user_factors.parquet";
@@ -165,7 +165,7 @@ fn assemble(manifest: Manifest, users: &RecordBatch, items: &RecordBatch, name: 
         cold_start: manifest.cold_start_strategy,
         ranking: manifest.ranking,
         held_out: manifest.held_out,
-        online: OnceLock::new(),
+        online: RwLock::default(),
     })
 }
 

@@ -9,7 +9,7 @@ use datafusion::arrow::array::{Array, ArrayRef, UInt32Array};
 use datafusion::arrow::compute::{cast, sort_to_indices, take};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
-use std::sync::OnceLock;
+use std::sync::RwLock;
 use weir_ml::als::{AlsModel, Csr, Factors};
 
 /// How many recommendations `ML.EVALUATE` looks at, as when nothing is said in training.
@@ -75,7 +75,7 @@ impl RecommenderModel {
             seen,
             cold_start: imported.cold_start,
             held_out: None,
-            online: OnceLock::new(),
+            online: RwLock::default(),
         })
     }
 }

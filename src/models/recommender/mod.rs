@@ -56,7 +56,7 @@ use evaluation::RankingOptions;
 use factor_model::{FactorModel, List};
 use ids::{Ids, Key};
 use online::User;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, RwLock};
 use weir_ml::als::{AlsModel, Csr};
 use weir_ml::topk::{Bitmap, Filter, Scored, select};
 
@@ -103,7 +103,7 @@ pub struct RecommenderModel {
     ranking: RankingOptions,
     held_out: Option<Evaluation>,
     /// Users with ratings since the training, when somebody follows them.
-    online: OnceLock<Arc<Online>>,
+    online: RwLock<Option<Arc<Online>>>,
 }
 
 /// The other spellings of an option.
@@ -198,9 +198,9 @@ impl RecommenderModel {
                 let excluded = if exclude_seen { self.seen_by(*user) } else { &[] };
                 Some(self.ranker().top(*user, k, &Filter { excluded, allowed }))
             }
-            User::Live(user) => {
+            User::Live(user, vectors) => {
                 let excluded = if exclude_seen { user.seen.as_slice() } else { &[] };
-                Some(self.ranker().top_of(user.ranking(), k, &Filter { excluded, allowed }))
+                Some(self.ranker().top_of(vectors.ranking(), k, &Filter { excluded, allowed }))
             }
             User::Unknown => Some(self.best_of_unknown(k, &[], allowed)),
         }
@@ -238,7 +238,7 @@ impl RecommenderModel {
         match (user, item) {
             (User::Null, _) | (_, Key::Null) => None,
             (User::Known(user), Key::Known(item)) => self.primary.score(*user, item),
-            (User::Live(user), Key::Known(item)) => self.primary.score_of(&user.primary, item),
+            (User::Live(_, vectors), Key::Known(item)) => self.primary.score_of(&vectors.primary, item),
             _ => match self.cold_start {
                 ColdStart::Nan => Some(f64::NAN),
                 ColdStart::Popular | ColdStart::FoldIn | ColdStart::Drop => None,

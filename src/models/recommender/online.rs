@@ -13,11 +13,13 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::{cast, concat};
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::Result as QueryResult;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+/// The users of a model take one part in so many of all memory, at most: statements and streams need the rest.
+const POOL_SHARE: usize = 4;
 /// What a user takes besides his numbers: the entries of the tables, the heads of the vectors.
 const USER_BYTES: usize = 240;
 
@@ -28,8 +30,8 @@ pub(super) enum User {
     Unknown,
     /// As the training left him.
     Known(u32),
-    /// With ratings since the training.
-    Live(Arc<LiveUser>),
+    /// With ratings since the training, and factors that follow from them.
+    Live(Arc<LiveUser>, Arc<Vectors>),
 }
 
 /// A user with ratings since the training.
@@ -41,19 +43,29 @@ pub(super) struct LiveUser {
     history: History,
     /// The items of all his ratings, ascending, possibly repeated.
     pub seen: Vec<u32>,
+    /// `None` while his equations have no solution: without a penalty too few ratings have none.
+    vectors: Option<Arc<Vectors>>,
+}
+
+/// The factors of a user.
+#[derive(Debug)]
+pub(super) struct Vectors {
     /// What predicts his ratings.
     pub primary: UserVector,
     companion: Option<UserVector>,
 }
 
-impl LiveUser {
+impl Vectors {
     /// What his lists are made with.
     pub fn ranking(&self) -> &UserVector {
         self.companion.as_ref().unwrap_or(&self.primary)
     }
+}
 
+impl LiveUser {
     fn bytes(&self) -> usize {
-        let factors = self.primary.factors.len() + self.companion.as_ref().map_or(0, |companion| companion.factors.len());
+        let vectors = self.vectors.iter().flat_map(|vectors| [Some(&vectors.primary), vectors.companion.as_ref()]);
+        let factors: usize = vectors.flatten().map(|vector| vector.factors.len()).sum();
         USER_BYTES + (factors + 2 * self.history.items.len() + self.seen.len()) * size_of::<f32>()
     }
 }
@@ -90,6 +102,8 @@ struct State {
     new: BTreeMap<Id, Arc<LiveUser>>,
     numbers: OnlineNumbers,
     memory: Option<MemoryReservation>,
+    /// There is no room for more.
+    is_full: bool,
 }
 
 impl Online {
@@ -100,8 +114,14 @@ impl Online {
 
     /// Forgets everything: the users are as the training left them.
     pub fn clear(&self) {
-        *self.write() = State::default();
-        self.went_well();
+        // It may be large: statements do not wait until it is gone.
+        let before = std::mem::take(&mut *self.write());
+        drop(before);
+    }
+
+    /// Whether there is no room for more: nothing is folded in any more.
+    pub fn is_full(&self) -> bool {
+        self.read().is_full
     }
 
     /// New rows were folded in: nothing is wrong any more.
@@ -206,7 +226,8 @@ impl RecommenderModel {
     /// Solves the users with new ratings and shows them to statements, all at once. Blocks: some 20 µs a user.
     ///
     /// # Errors
-    /// `LimitExceeded` when the pool has not the memory: nothing has changed then.
+    /// `LimitExceeded` when the pool has not the memory: nothing has changed then. It may have at another time, unless the
+    /// users have taken their share of it: then [`Online::is_full`].
     pub fn fold_in_new(&self, online: &Online, new: NewRatings, pool: &Arc<dyn MemoryPool>, now_ms: i64) -> Result<()> {
         if new.is_empty() {
             return Ok(());
@@ -215,12 +236,12 @@ impl RecommenderModel {
         let mut known = Vec::with_capacity(new.known.len());
         for (place, history) in new.known {
             let before = online.read().known.get(&place).cloned();
-            known.extend(solver.solve(Some(place), before, history).map(|user| (place, user)));
+            known.push((place, solver.solve(Some(place), before, history)));
         }
         let mut strangers = Vec::with_capacity(new.new.len());
         for (id, history) in new.new {
             let before = online.read().new.get(&id).cloned();
-            strangers.extend(solver.solve(None, before, history).map(|user| (id, user)));
+            strangers.push((id, solver.solve(None, before, history)));
         }
         let mut state = online.write();
         let before =
@@ -228,11 +249,20 @@ impl RecommenderModel {
         let freed: usize = before.map(|user| user.bytes()).sum();
         let taken: usize = known.iter().map(|(_, user)| user).chain(strangers.iter().map(|(_, user)| user)).map(|user| user.bytes()).sum();
         let bytes = (state.numbers.memory_bytes as usize + taken).saturating_sub(freed);
+        if let MemoryLimit::Finite(limit) = pool.memory_limit()
+            && bytes > limit / POOL_SHARE
+        {
+            state.is_full = true;
+            let what = format!("the ratings since the training of model \"{}\" need {} MiB of memory", self.name, bytes >> 20);
+            return Err(Error::new(Code::LimitExceeded, what)
+                .detail(format!("They may take a quarter of 'limits.memory', {} MiB.", (limit / POOL_SHARE) >> 20))
+                .hint("Train the model again: then they are part of it."));
+        }
         let memory = state.memory.get_or_insert_with(|| MemoryConsumer::new(format!("new ratings of model {}", self.name)).register(pool));
         memory.try_resize(bytes).map_err(|_| {
             let what =
                 format!("the ratings since the training of model \"{}\" need {} MiB of memory, more than is free", self.name, bytes >> 20);
-            Error::new(Code::LimitExceeded, what).hint("Train the model again: then they are part of it.")
+            Error::new(Code::LimitExceeded, what).hint("It is tried again when statements have given memory back.")
         })?;
         state.known.extend(known);
         state.new.extend(strangers);
@@ -249,23 +279,29 @@ impl RecommenderModel {
         Ok(())
     }
 
-    /// What statements see of new ratings from now on; the first call decides.
-    pub(in crate::models) fn attach(&self, online: &Arc<Online>) {
-        let _ = self.online.set(Arc::clone(online)); // The same one, if there is one.
+    /// What statements see of new ratings from now on.
+    pub(in crate::models) fn attach(&self, online: Option<Arc<Online>>) {
+        *self.online.write().unwrap_or_else(PoisonError::into_inner) = online;
+    }
+
+    /// The users with new ratings, if there are any.
+    fn online(&self) -> Option<Arc<Online>> {
+        let online = self.online.read().unwrap_or_else(PoisonError::into_inner).clone();
+        online.filter(|online| online.numbers().users > 0)
     }
 
     /// The users of an array of ids, as they are now.
     pub(super) fn users_of(&self, array: &ArrayRef) -> QueryResult<Vec<User>> {
         let keys = self.users.find(array)?;
-        let state = self.online.get().map(|online| online.read()).filter(|state| state.numbers.users > 0);
-        let Some(state) = state else { return Ok(keys.into_iter().map(User::of).collect()) };
+        let Some(online) = self.online() else { return Ok(keys.into_iter().map(User::of).collect()) };
+        let state = online.read();
         let ids = if state.new.is_empty() { Vec::new() } else { self.users.outside(array)? };
         let user = |(row, key)| match key {
             Key::Null => User::Null,
-            Key::Known(place) => state.known.get(&place).map_or(User::Known(place), |user| User::Live(Arc::clone(user))),
+            Key::Known(place) => state.known.get(&place).map_or(User::Known(place), User::live),
             Key::Unknown => {
                 let id: Option<&Id> = ids.get(row).and_then(Option::as_ref);
-                id.and_then(|id| state.new.get(id)).map_or(User::Unknown, |user| User::Live(Arc::clone(user)))
+                id.and_then(|id| state.new.get(id)).map_or(User::Unknown, User::live)
             }
         };
         Ok(keys.into_iter().enumerate().map(user).collect())
@@ -273,11 +309,12 @@ impl RecommenderModel {
 
     /// All users with their ids, those whom the training did not know last; `None` when there are no new ratings.
     pub(super) fn live_users(&self) -> QueryResult<Option<(ArrayRef, Vec<User>)>> {
-        let state = self.online.get().map(|online| online.read()).filter(|state| state.numbers.users > 0);
-        let Some(state) = state else { return Ok(None) };
-        let known = |place: u32| state.known.get(&place).map_or(User::Known(place), |user| User::Live(Arc::clone(user)));
-        let users = (0..self.n_users() as u32).map(known).chain(state.new.values().map(|user| User::Live(Arc::clone(user)))).collect();
-        let new = self.users.stored_of(state.new.keys());
+        let Some(online) = self.online() else { return Ok(None) };
+        let state = online.read();
+        let known = |place: u32| state.known.get(&place).map_or(User::Known(place), User::live);
+        let new = || state.new.iter().filter(|(_, user)| user.vectors.is_some());
+        let users = (0..self.n_users() as u32).map(known).chain(new().map(|(_, user)| User::live(user))).collect();
+        let new = self.users.stored_of(new().map(|(id, _)| id));
         let ids = concat(&[self.users.stored().as_ref(), new.as_ref()])?;
         Ok(Some((cast(&ids, &self.users.data_type)?, users)))
     }
@@ -290,7 +327,7 @@ impl RecommenderModel {
                 let (items, ratings) = self.seen.row(*place as usize);
                 (items.into(), ratings.into())
             }
-            User::Live(live) => {
+            User::Live(live, _) => {
                 let (items, ratings) = live.place.map_or((&[][..], &[][..]), |place| self.seen.row(place as usize));
                 ([items, &live.history.items].concat().into(), [ratings, &live.history.ratings].concat().into())
             }
@@ -299,6 +336,15 @@ impl RecommenderModel {
 }
 
 impl User {
+    /// Who has new ratings; without factors from them he is as the training left him.
+    fn live(user: &Arc<LiveUser>) -> Self {
+        match (&user.vectors, user.place) {
+            (Some(vectors), _) => Self::Live(Arc::clone(user), Arc::clone(vectors)),
+            (None, Some(place)) => Self::Known(place),
+            (None, None) => Self::Unknown,
+        }
+    }
+
     fn of(key: Key) -> Self {
         match key {
             Key::Null => Self::Null,
@@ -321,20 +367,25 @@ impl<'a> LiveSolver<'a> {
         Self { model, primary: model.primary.folder(), companion }
     }
 
-    /// The user with these ratings more; `None` for equations without a solution, which leave him as he was.
-    fn solve(&mut self, place: Option<u32>, before: Option<Arc<LiveUser>>, new: History) -> Option<Arc<LiveUser>> {
-        let mut history = before.map(|user| user.history.clone()).unwrap_or_default();
+    /// The user with these ratings more; equations without a solution leave his factors as they were.
+    fn solve(&mut self, place: Option<u32>, before: Option<Arc<LiveUser>>, new: History) -> Arc<LiveUser> {
+        let mut history = before.as_ref().map(|user| user.history.clone()).unwrap_or_default();
         history.items.extend(new.items);
         history.ratings.extend(new.ratings);
         let (items, ratings) = place.map_or((&[][..], &[][..]), |place| self.model.seen.row(place as usize));
         let (items, ratings) = ([items, &history.items].concat(), [ratings, &history.ratings].concat());
-        let primary = self.model.primary.fold_in_with(&mut self.primary, &items, &ratings)?;
-        let companion = match &mut self.companion {
-            Some((companion, solver)) => Some(companion.fold_in_with(solver, &items, &ratings)?),
-            None => None,
-        };
+        let vectors = self.vectors(&items, &ratings).map(Arc::new).or_else(|| before?.vectors.clone());
         let mut seen = items;
         seen.sort_unstable();
-        Some(Arc::new(LiveUser { place, history, seen, primary, companion }))
+        Arc::new(LiveUser { place, history, seen, vectors })
+    }
+
+    fn vectors(&mut self, items: &[u32], ratings: &[f32]) -> Option<Vectors> {
+        let primary = self.model.primary.fold_in_with(&mut self.primary, items, ratings)?;
+        let companion = match &mut self.companion {
+            Some((companion, solver)) => Some(companion.fold_in_with(solver, items, ratings)?),
+            None => None,
+        };
+        Some(Vectors { primary, companion })
     }
 }

@@ -5,7 +5,7 @@ use super::tests::{batch, listing, tastes, tastes_batch, trained_on};
 use super::*;
 use datafusion::arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::common::ScalarValue;
-use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool, UnboundedMemoryPool};
 use weir_functions::{Given, ItemScore, Recommender};
 
 /// New ratings of users with numbers.
@@ -52,7 +52,7 @@ async fn lists_are_those_of_all_ratings_whatever_the_kind_of_model() {
     for options in kinds {
         let model = trained_on(options, vec![tastes_batch()]).await;
         let online = Arc::new(Online::default());
-        model.attach(&online);
+        model.attach(Some(Arc::clone(&online)));
         let user = |id: i64| ScalarValue::Int64(Some(id));
         let before = model.recommend(&user(3), 5, &listing(true)).unwrap();
         fold_in(&model, &online, &ratings(&[(Some(2), 20, Some(5.0)), (Some(99), 10, Some(5.0))])).unwrap();
@@ -77,7 +77,7 @@ async fn lists_are_those_of_all_ratings_whatever_the_kind_of_model() {
 async fn rows_that_mean_nothing_are_counted_and_a_full_pool_changes_nothing() {
     let model = trained_on(&[("rank", "4")], vec![tastes_batch()]).await;
     let online = Arc::new(Online::default());
-    model.attach(&online);
+    model.attach(Some(Arc::clone(&online)));
     let rows = ratings(&[
         (Some(1), 500, Some(5.0)),
         (None, 10, Some(5.0)),
@@ -95,10 +95,36 @@ async fn rows_that_mean_nothing_are_counted_and_a_full_pool_changes_nothing() {
     let error = fold_in_within(&model, &other, &rows, &full).unwrap_err();
     assert_eq!(error.code, Code::LimitExceeded);
     assert!(error.message.contains("since the training of model \"m\""), "{error}");
-    assert_eq!(other.numbers().rows, 0);
+    assert!(other.is_full() && other.numbers().rows == 0);
+    let busy: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(100_000));
+    let held = MemoryConsumer::new("a statement").register(&busy);
+    held.grow(100_000);
+    assert_eq!(fold_in_within(&model, &other, &rows, &busy).unwrap_err().code, Code::LimitExceeded);
+    drop(held);
+    let after = Online::default();
+    fold_in_within(&model, &after, &rows, &busy).unwrap();
+    assert!(!after.is_full() && busy.reserved() as u64 == after.numbers().memory_bytes);
+    after.clear();
+    assert_eq!(busy.reserved(), 0);
 
     let wrong = RecordBatch::try_from_iter([("user_id", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
     assert_eq!(fold_in(&model, &online, &wrong).unwrap_err().code, Code::UndefinedColumn);
+}
+
+#[tokio::test]
+async fn without_a_penalty_one_rating_at_a_time_is_the_same_as_all_at_once() {
+    let model = trained_on(&[("rank", "3"), ("regParam", "0")], vec![tastes_batch()]).await;
+    let online = Arc::new(Online::default());
+    model.attach(Some(Arc::clone(&online)));
+    let user = ScalarValue::Int64(Some(99));
+    // The first ones alone leave the three factors open.
+    for (item, rating) in [(10, 5.0), (20, 1.0), (30, 4.0), (50, 2.0)] {
+        fold_in(&model, &online, &ratings(&[(Some(99), item, Some(rating))])).unwrap();
+    }
+    let list = model.recommend(&user, 5, &listing(true)).unwrap();
+    let expected = model.recommend_from(&given(99, &[(10, 5.0), (20, 1.0), (30, 4.0), (50, 2.0)]), 5, &listing(true)).unwrap();
+    assert_eq!(items_and_scores(&list), items_and_scores(&expected));
+    assert_eq!(online.numbers().rows, 4);
 }
 
 #[tokio::test]
@@ -112,7 +138,7 @@ async fn users_with_names_are_listed_after_those_of_the_training() {
     );
     let model = trained_on(&[("rank", "4")], vec![named]).await;
     let online = Arc::new(Online::default());
-    model.attach(&online);
+    model.attach(Some(Arc::clone(&online)));
     let new = batch(
         text(vec!["zoe".into(), "adam".into(), "u03".into()]),
         Arc::new(Int64Array::from(vec![10, 20, 30])),

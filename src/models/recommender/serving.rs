@@ -138,7 +138,7 @@ impl Recommender for RecommenderModel {
         let Some(own) = eq(&ids, &wanted)?.iter().position(|is_own| is_own == Some(true)) else { return Ok(Vec::new()) };
         let factors = users.iter().map(|user| match user {
             User::Known(place) => trained.row(*place as usize),
-            User::Live(live) => live.ranking().factors.as_slice(),
+            User::Live(_, vectors) => vectors.ranking().factors.as_slice(),
             User::Null | User::Unknown => &[],
         });
         let factors: Vec<&[f32]> = factors.collect();

@@ -326,6 +326,7 @@ pub(super) fn definition(id: &str, version: u64) -> Model {
             options: Vec::new(),
             query: String::new(),
             search_database: String::new(),
+            timezone: String::new(),
         },
         default_version: version,
         versions: Vec::new(),

@@ -18,7 +18,7 @@ use datafusion::arrow::array::UInt32Array;
 use datafusion::arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, RwLock};
 use tokio_util::sync::CancellationToken;
 use weir_ml::als::{AlsModel, Csr, Factors};
 use weir_ml::split::Split;
@@ -109,7 +109,7 @@ impl Run {
             companion: fitted.companion,
             cold_start: self.options.cold_start,
             held_out,
-            online: OnceLock::new(),
+            online: RwLock::default(),
             fit: options,
             users,
             items,

@@ -1,8 +1,8 @@
 //! One moment of a streaming table as the query engine scans it: a committed version and the hot batches above it.
 
-use super::StreamTable;
 use super::hot::HotBatch;
 use super::hot_source::{self, Part};
+use super::{SEEK_EPOCH_TXN, StreamTable};
 use crate::tables::managed::Pin;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
@@ -48,6 +48,11 @@ impl StreamSnapshot {
     /// The pinned hot batches.
     pub fn hot(&self) -> &[Arc<HotBatch>] {
         &self.hot
+    }
+
+    /// The commit that carried the newest SEEK out: rows of later commits were read after it. 0: there was none.
+    pub fn seek_epoch(&self) -> i64 {
+        self.pin.txn(&self.table.managed().txn_id(SEEK_EPOCH_TXN)).unwrap_or(0)
     }
 
     /// The offset behind the last record of the commits, by partition, as far as the log knows it.

@@ -110,15 +110,15 @@ impl Link {
         matches!(state.mode, Mode::Open | Mode::Brokerless)
     }
 
-    /// Notes the two ends of a connection, unless it came when the proxy was cut.
-    fn admit(&self, ends: [&TcpStream; 2]) -> bool {
+    /// Notes the two ends of a connection, unless it came when the proxy was cut; what is to become of it.
+    fn admit(&self, ends: [&TcpStream; 2]) -> Option<Mode> {
         let mut state = self.state.lock().unwrap();
         if matches!(state.mode, Mode::Cut | Mode::Closed) {
-            return false;
+            return None;
         }
         state.connections.retain(|connection| connection.peer_addr().is_ok());
         state.connections.extend(ends.iter().filter_map(|end| end.try_clone().ok()));
-        true
+        Some(state.mode)
     }
 }
 
@@ -137,9 +137,7 @@ fn accept(listener: &TcpListener, link: &Arc<Link>) {
         }
         // A target that does not answer refuses for itself.
         let Ok(server) = TcpStream::connect(link.target) else { continue };
-        if !link.admit([&client, &server]) {
-            continue;
-        }
+        let Some(mode) = link.admit([&client, &server]) else { continue };
         if mode == Mode::Brokerless {
             spawn("proxy without brokers", move || metadata::hide_brokers(client, server));
             continue;

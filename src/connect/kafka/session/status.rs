@@ -1,6 +1,6 @@
 //! What a source tells of itself: offsets, and what is wrong.
 
-use super::{REMINDERS_MAX, Reader, WARN_INTERVAL};
+use super::{REMINDERS_AT_FIRST, Reader, WARN_INTERVAL};
 use crate::connect::kafka::batch::{Client, ClientEvent};
 use crate::connect::kafka::lookup::Trouble;
 use crate::connect::kafka::trouble::explain;
@@ -81,7 +81,7 @@ impl Reader {
 
     /// The brokers answer: what was wrong is over.
     pub(super) fn settle(&mut self) {
-        self.n_reminders = 0;
+        self.n_unanswered = 0;
         let mut status = self.shared.status.lock();
         status.connected = true;
         if status.last_error.take().is_some() {
@@ -95,8 +95,8 @@ impl Reader {
     /// all of them, and asks nobody any more (its issue 5301). The addresses of the options are given to it again; in vain
     /// while it is still busy with forgetting them.
     pub(super) fn remind(&mut self, client: &Client) {
-        if self.n_reminders < REMINDERS_MAX {
-            self.n_reminders += 1;
+        self.n_unanswered = self.n_unanswered.saturating_add(1);
+        if self.n_unanswered <= REMINDERS_AT_FIRST || self.n_unanswered.is_power_of_two() {
             client.add_brokers(&self.servers);
         }
     }
