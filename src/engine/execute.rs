@@ -149,7 +149,8 @@ pub async fn run_to_end<T: Send + 'static>(
     }
 }
 
-struct AbortOnDrop<T>(JoinHandle<T>);
+/// A task that ends with who waits for it.
+pub struct AbortOnDrop<T>(pub JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {

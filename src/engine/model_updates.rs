@@ -5,7 +5,7 @@
 //! nothing on disk: after a start it begins with the training's cursor.
 
 use crate::catalog::{Model, ModelVersion, ObjectKey};
-use crate::engine::execute::{self, Runnable};
+use crate::engine::execute::{self, AbortOnDrop, Runnable};
 use crate::engine::planning::Planning;
 use crate::engine::queries::now_ms;
 use crate::engine::settings::Settings;
@@ -46,7 +46,7 @@ pub async fn check_query(model: &ObjectKey, planning: &Planning, plan: &LogicalP
         let what = format!("option \"online_update\" of model \"{model}\": the training query reads no streaming table");
         return Err(Error::new(Code::InvalidStatement, what).hint("Leave online_update out, or train on a streaming table."));
     }
-    if new_rows::of(plan).map_err(refused)?.is_none() || planning.hides_streams() {
+    if new_rows::of(&planning.analysed(plan.clone())?).map_err(refused)?.is_none() || planning.hides_streams() {
         let error = Error::new(Code::NotSupported, "a streaming table is read inside an ML function or by its dead letters");
         return Err(refused(error));
     }
@@ -160,7 +160,9 @@ impl ModelFollower {
                 is_torn: Arc::clone(&self.is_torn),
             };
             let work = task::spawn_on(&self.engine.cpu(), format!("follow {}", model.name()), part.fold_in(runnable));
-            work.await.map_err(|_| errors::panicked())??;
+            // A follower that goes takes its work along.
+            let mut work = AbortOnDrop(work);
+            (&mut work.0).await.map_err(|_| errors::panicked())??;
             self.is_torn.store(false, Ordering::SeqCst);
             self.cursors = Some(end);
             Ok(())
@@ -199,7 +201,7 @@ impl ModelFollower {
             .run(async move {
                 let statement = parse(&training.query)?;
                 let plan = dml::bind(planning.query(&statement, Some(&[])).await?, &[])?;
-                let new = new_rows::of(&plan)?;
+                let new = new_rows::of(&planning.analysed(plan)?)?;
                 let new = new.ok_or_else(|| Error::new(Code::NotSupported, "the training query reads no streaming table any more"))?;
                 let end = planning.cursors().await;
                 Ok((Runnable::new(planning, new).await?, end))

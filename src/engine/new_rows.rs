@@ -10,11 +10,10 @@ use crate::tables::streaming::{NewRows, StreamSnapshot};
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union};
-use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Union};
 use std::any::Any;
 
-/// The plan of a query's new rows: run it with streaming tables that give their new rows only ([`NewRows`]). `None` when the
+/// The plan of a query's new rows; `plan` is analysed, so that each part of a UNION ALL has the types of the whole. Run it with streaming tables that give their new rows only ([`NewRows`]). `None` when the
 /// query has none, or only where its rows are not told (a model's input, dead letters).
 ///
 /// # Errors
@@ -60,19 +59,12 @@ fn is_stream(plan: &LogicalPlan) -> bool {
 
 /// The parts with new rows. Those without go: their rows are old.
 fn of_union(union: &Union) -> Result<Option<LogicalPlan>> {
-    // The types are those that all parts have in common, the names those of the first one: parts that go count as well.
-    let common = coerce_union_schema(&union.inputs).map_err(errors::from_datafusion)?;
     let mut new: Option<LogicalPlanBuilder> = None;
     for input in &union.inputs {
         let Some(part) = of(input)? else { continue };
-        let fields = common.fields().iter().zip(union.schema.fields());
-        let columns = part
-            .schema()
-            .columns()
-            .into_iter()
-            .zip(fields)
-            .map(|(column, (typed, named))| Ok(Expr::Column(column).cast_to(typed.data_type(), part.schema())?.alias(named.name())));
-        let columns = columns.collect::<datafusion::common::Result<Vec<_>>>().map_err(errors::from_datafusion)?;
+        // The names are those of the first part, which may be one that goes.
+        let names = part.schema().columns().into_iter().zip(union.schema.fields());
+        let columns: Vec<Expr> = names.map(|(column, field)| Expr::Column(column).alias(field.name())).collect();
         let part = LogicalPlanBuilder::from(part).project(columns).map_err(errors::from_datafusion)?;
         new = Some(match new {
             None => part,

@@ -3,9 +3,9 @@
 //! Clients of Flight SQL ask for the columns of a result (GetFlightInfo) and fetch its rows in the next call (DoGet). A
 //! short query costs less to run than to plan, so the plan is kept for a moment.
 
+use crate::engine::edge;
 use crate::engine::planning::Planning;
 use crate::engine::session::Session;
-use crate::engine::{edge, errors};
 use crate::error::Result;
 use crate::telemetry::task;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -58,8 +58,7 @@ pub struct Planned {
 impl Planned {
     /// Analyses a plan whose parameters are bound: type coercion may change the types of its columns.
     pub fn new(planning: Planning, plan: LogicalPlan) -> Result<Self> {
-        let state = planning.state();
-        let analysed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(errors::from_datafusion)?;
+        let analysed = planning.analysed(plan)?;
         let schema = edge::edge_schema(analysed.schema().as_arrow());
         Ok(Self { planning, plan: analysed, schema })
     }

@@ -181,6 +181,11 @@ impl Planning {
         &self.state
     }
 
+    /// A plan whose types and names are final.
+    pub fn analysed(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {}).map_err(errors::from_datafusion)
+    }
+
     /// Changes the engine state, for the retry without hash joins.
     pub fn state_mut(&mut self) -> &mut SessionState {
         Arc::make_mut(&mut self.state)

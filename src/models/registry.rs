@@ -150,7 +150,7 @@ impl Models {
             all.remove(&key);
         }
         drop(all);
-        online.clear();
+        online.close();
     }
 
     /// What was folded into a version; `None` when nobody follows it.

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The shortest time from one look at the streams to the next: rows that arrive meanwhile are folded in together.
 const LOOK_MIN: Duration = Duration::from_millis(100);
+/// The longest one, after a look that took long.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 /// The waits after an error.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -100,7 +102,7 @@ async fn look(follower: &mut ModelFollower) -> Result<()> {
     follower.fold_in_new().await?;
     follower.online().went_well();
     // Statements have the other half of the time, however much arrives.
-    tokio::time::sleep(LOOK_MIN.max(begun.elapsed())).await;
+    tokio::time::sleep(begun.elapsed().clamp(LOOK_MIN, LOOK_MAX)).await;
     // A table that is closed says so by its end: it is opened again.
     let changes = arrivals.iter_mut().map(|arrivals| Box::pin(arrivals.changed()));
     let _ = select_all(changes).await;

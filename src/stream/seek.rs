@@ -33,7 +33,12 @@ pub fn carry_out<'a>(
         // An epoch of its own: a commit of the run before that is still on its way comes too late, and is refused, or was
         // faster, and this is: its offsets must not be passed over.
         txns.push((managed.txn_id(EPOCH_TXN), progress.epoch + 1));
-        txns.push((managed.txn_id(SEEK_EPOCH_TXN), progress.epoch + 1));
+        // Readers know rows of later commits for new ones, whatever their offsets.
+        let sought: Vec<String> = match &seek.to {
+            SeekTo::Offsets(offsets) => offsets.keys().map(|partition| format!("{SEEK_EPOCH_TXN}{}:{partition}", seek.number)).collect(),
+            _ => vec![format!("{SEEK_EPOCH_TXN}{}", seek.number)],
+        };
+        txns.extend(sought.iter().map(|id| (managed.txn_id(id), progress.epoch + 1)));
         // The new offsets may be about another topic of the same name.
         txns.push((managed.txn_id(&topic_id_txn(topic)), NO_TOPIC_ID));
         managed.commit_txns(txns).await?;

@@ -33,8 +33,9 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the brokers are asked while a partition may be stuck.
 const BEHIND_INTERVAL: Duration = Duration::from_secs(5);
 /// A client that has lost its brokers is told of them again at each of so many questions without an answer, then after twice
-/// as many: it keeps each list.
+/// as many, and at last each time after so many: it keeps each list.
 const REMINDERS_AT_FIRST: u32 = 5;
+const REMINDERS_AT_LAST: u32 = 64;
 /// Troubles that take turns are told so often.
 const WARN_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -159,9 +160,10 @@ impl Reader {
                     return Ok(answer);
                 }
                 Err(trouble) => {
-                    explained |= self.drain_events(client);
+                    let is_told = self.drain_events(client);
+                    explained |= is_told;
                     // A broker that has just been asked may need a moment; one that says why has said it.
-                    if trouble == Trouble::Away && !explained {
+                    if trouble == Trouble::Away && !is_told {
                         self.remind(client);
                     }
                     if trouble != Trouble::Away || (!explained && asked_at.elapsed() > Duration::from_secs(3)) {

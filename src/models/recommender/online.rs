@@ -104,6 +104,8 @@ struct State {
     memory: Option<MemoryReservation>,
     /// There is no room for more.
     is_full: bool,
+    /// Nobody sees it any more.
+    is_closed: bool,
 }
 
 impl Online {
@@ -116,6 +118,12 @@ impl Online {
     pub fn clear(&self) {
         // It may be large: statements do not wait until it is gone.
         let before = std::mem::take(&mut *self.write());
+        drop(before);
+    }
+
+    /// Forgets everything for good: nothing is folded in any more.
+    pub fn close(&self) {
+        let before = std::mem::replace(&mut *self.write(), State { is_closed: true, ..State::default() });
         drop(before);
     }
 
@@ -226,7 +234,7 @@ impl RecommenderModel {
     /// Solves the users with new ratings and shows them to statements, all at once. Blocks: some 20 µs a user.
     ///
     /// # Errors
-    /// `LimitExceeded` when the pool has not the memory: nothing has changed then. It may have at another time, unless the
+    /// `Cancelled` when the table of users was closed; `LimitExceeded` when the pool has not the memory: nothing has changed then. It may have at another time, unless the
     /// users have taken their share of it: then [`Online::is_full`].
     pub fn fold_in_new(&self, online: &Online, new: NewRatings, pool: &Arc<dyn MemoryPool>, now_ms: i64) -> Result<()> {
         if new.is_empty() {
@@ -244,6 +252,9 @@ impl RecommenderModel {
             strangers.push((id, solver.solve(None, before, history)));
         }
         let mut state = online.write();
+        if state.is_closed {
+            return Err(Error::new(Code::Cancelled, "nobody follows the model any more"));
+        }
         let before =
             known.iter().filter_map(|(place, _)| state.known.get(place)).chain(strangers.iter().filter_map(|(id, _)| state.new.get(id)));
         let freed: usize = before.map(|user| user.bytes()).sum();

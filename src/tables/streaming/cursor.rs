@@ -32,9 +32,6 @@ pub struct Cursor {
     /// How far the commits had come, by partition.
     #[serde(default)]
     committed: BTreeMap<i32, i64>,
-    /// The commit that carried the newest SEEK out; 0: none.
-    #[serde(default)]
-    seek: i64,
 }
 
 impl Cursor {
@@ -61,39 +58,40 @@ impl Cursor {
                 reach(&mut hot, last);
             }
         }
-        Self { epoch: snapshot.epoch(), hot, committed: snapshot.committed(), seek: snapshot.seek_epoch() }
+        Self { epoch: snapshot.epoch(), hot, committed: snapshot.committed() }
     }
 
     /// After the rows of a later snapshot that are new to this reader.
     #[must_use]
     pub fn after(&self, snapshot: &StreamSnapshot) -> Self {
-        self.then(Self::at(snapshot))
+        self.then(Self::at(snapshot), |partition| snapshot.seek_after(self.epoch, partition).is_some())
     }
 
-    /// The cursor of a later snapshot, for a reader who has had hot rows before.
-    fn then(&self, mut next: Self) -> Self {
-        // What is read after a SEEK is new, whatever its offset. Else what was hot is in the commits by now, or will be.
-        if next.seek <= self.epoch {
-            for (partition, end) in &self.hot {
-                if next.committed.get(partition).is_none_or(|committed| committed < end) {
-                    reach(&mut next.hot, Some((*partition, *end)));
-                }
+    /// The cursor of a later snapshot, for a reader who has had hot rows before; `is_sought` for partitions that were read anew since.
+    fn then(&self, mut next: Self, is_sought: impl Fn(i32) -> bool) -> Self {
+        for (partition, end) in &self.hot {
+            // What is read after a SEEK is new, whatever its offset. Else what was hot is in the commits by now, or will be.
+            if !is_sought(*partition) && next.committed.get(partition).is_none_or(|committed| committed < end) {
+                reach(&mut next.hot, Some((*partition, *end)));
             }
         }
         next
     }
 
-    /// True for rows that the reader has not had, of a snapshot whose newest SEEK was the commit `seek`.
-    fn is_new(&self, seek: i64) -> Expr {
+    /// True for rows that the reader has not had. `seek_after`: the first commit after the cursor that carried out a SEEK of a
+    /// partition.
+    fn is_new(&self, seek_after: impl Fn(i32) -> Option<i64>) -> Expr {
         let column = |name: &str| Expr::Column(datafusion::common::Column::new_unqualified(name));
         let later = column(EPOCH_COLUMN).gt(lit(self.epoch));
         let had = self.hot.iter().map(|(partition, end)| {
-            let of_partition = column(PARTITION_COLUMN).eq(lit(*partition));
-            of_partition.and(column(OFFSET_COLUMN).lt(lit(*end)))
+            let had = column(PARTITION_COLUMN).eq(lit(*partition)).and(column(OFFSET_COLUMN).lt(lit(*end)));
+            match seek_after(*partition) {
+                // What is read after it is new, whatever its offset.
+                Some(seek) => had.and(column(EPOCH_COLUMN).lt_eq(lit(seek))),
+                None => had,
+            }
         });
         match disjunction(had) {
-            // What is read after a SEEK is new, whatever its offset.
-            Some(had) if seek > self.epoch => later.and(column(EPOCH_COLUMN).gt(lit(seek)).or(Expr::Not(Box::new(had)))),
             Some(had) => later.and(Expr::Not(Box::new(had))),
             None => later,
         }
@@ -140,7 +138,7 @@ impl NewRows {
             for name in [PARTITION_COLUMN, OFFSET_COLUMN, EPOCH_COLUMN] {
                 columns.push(physical.index_of(name)?);
             }
-            let is_new = self.since.is_new(self.snapshot.seek_epoch());
+            let is_new = self.since.is_new(|partition| self.snapshot.seek_after(self.since.epoch, partition));
             let filters: Vec<Expr> = filters.iter().cloned().chain([is_new.clone()]).collect();
             let rows = self.snapshot.plan_of(state, columns, &filters, None).await?;
             let is_new = state.create_physical_expr(is_new, &DFSchema::try_from(rows.schema())?)?;
@@ -175,38 +173,39 @@ impl TableProvider for NewRows {
 mod tests {
     use super::*;
 
-    fn cursor(epoch: i64, hot: &[(i32, i64)], committed: &[(i32, i64)], seek: i64) -> Cursor {
-        Cursor { epoch, hot: hot.iter().copied().collect(), committed: committed.iter().copied().collect(), seek }
+    fn cursor(epoch: i64, hot: &[(i32, i64)], committed: &[(i32, i64)]) -> Cursor {
+        Cursor { epoch, hot: hot.iter().copied().collect(), committed: committed.iter().copied().collect() }
     }
 
     #[test]
     fn hot_rows_are_remembered_until_the_commits_have_them_or_somebody_seeks() {
-        let before = cursor(4, &[(0, 100)], &[(0, 60), (1, 50)], 2);
+        let before = cursor(4, &[(0, 100), (1, 60)], &[(0, 60), (1, 50)]);
         let cases = [
             // More rows arrived, nothing was committed.
-            (cursor(4, &[(0, 120), (1, 70)], &[(0, 60), (1, 50)], 2), vec![(0, 120), (1, 70)]),
+            (cursor(4, &[(0, 120), (1, 70)], &[(0, 60), (1, 50)]), None, vec![(0, 120), (1, 70)]),
             // All of them are committed, others are hot.
-            (cursor(5, &[(1, 140)], &[(0, 120), (1, 70)], 2), vec![(1, 140)]),
+            (cursor(5, &[(1, 140)], &[(0, 120), (1, 70)]), None, vec![(1, 140)]),
             // The source began again: its hot tail is empty, the rows will come once more.
-            (cursor(4, &[], &[(0, 60), (1, 50)], 2), vec![(0, 100)]),
+            (cursor(4, &[], &[(0, 60), (1, 50)]), None, vec![(0, 100), (1, 60)]),
             // The commit that follows ends in the middle of what was hot.
-            (cursor(5, &[(0, 90)], &[(0, 80), (1, 50)], 2), vec![(0, 100)]),
-            // A SEEK back, or in a topic that was made anew: low offsets are new rows.
-            (cursor(5, &[], &[(0, 1), (1, 50)], 5), vec![]),
-            (cursor(6, &[(0, 3)], &[(0, 1), (1, 50)], 5), vec![(0, 3)]),
+            (cursor(5, &[(0, 90)], &[(0, 80), (1, 60)]), None, vec![(0, 100)]),
+            // A SEEK back, or in a topic that was made anew: low offsets are new rows; the other partition goes on.
+            (cursor(6, &[(0, 3)], &[(0, 1), (1, 50)]), Some(0), vec![(0, 3), (1, 60)]),
         ];
-        for (next, hot) in cases {
-            assert_eq!(before.then(next.clone()), Cursor { hot: hot.into_iter().collect(), ..next.clone() }, "{next:?}");
+        for (next, sought, hot) in cases {
+            let then = before.then(next.clone(), |partition| sought == Some(partition));
+            assert_eq!(then, Cursor { hot: hot.into_iter().collect(), ..next.clone() }, "{next:?}");
         }
     }
 
     #[test]
     fn new_rows_are_of_later_commits_and_were_not_hot() {
-        assert_eq!(cursor(7, &[], &[], 0).is_new(9).to_string(), "_weir_epoch > Int64(7)");
-        let had =
-            "NOT _kafka_partition = Int32(0) AND _kafka_offset < Int64(10) OR _kafka_partition = Int32(3) AND _kafka_offset < Int64(5)";
-        let both = cursor(7, &[(0, 10), (3, 5)], &[], 7);
-        assert_eq!(both.is_new(7).to_string(), format!("_weir_epoch > Int64(7) AND {had}"));
-        assert_eq!(both.is_new(9).to_string(), format!("_weir_epoch > Int64(7) AND (_weir_epoch > Int64(9) OR {had})"));
+        assert_eq!(cursor(7, &[], &[]).is_new(|_| Some(9)).to_string(), "_weir_epoch > Int64(7)");
+        let both = cursor(7, &[(0, 10), (3, 5)], &[]);
+        assert_eq!(
+            both.is_new(|partition| (partition == 3).then_some(9)).to_string(),
+            "_weir_epoch > Int64(7) AND NOT _kafka_partition = Int32(0) AND _kafka_offset < Int64(10) OR _kafka_partition = Int32(3) AND \
+             _kafka_offset < Int64(5) AND _weir_epoch <= Int64(9)"
+        );
     }
 }

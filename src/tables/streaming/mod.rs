@@ -55,8 +55,9 @@ pub const TIMESTAMP_COLUMN: &str = "_kafka_timestamp";
 /// Physical column: the number of the commit that brought the row. It survives compaction.
 pub const EPOCH_COLUMN: &str = "_weir_epoch";
 
-/// The transaction with the number of the commit that carried the newest SEEK out.
-pub const SEEK_EPOCH_TXN: &str = "seek_epoch";
+/// How the transactions begin that say which commit carried a SEEK out: `seek_epoch:<number>` one of all partitions,
+/// `seek_epoch:<number>:<partition>` one of this partition.
+pub const SEEK_EPOCH_TXN: &str = "seek_epoch:";
 
 /// The columns that every streaming table has behind the declared ones; SELECT does not show them.
 pub fn system_fields() -> [Field; 4] {

@@ -50,9 +50,12 @@ impl StreamSnapshot {
         &self.hot
     }
 
-    /// The commit that carried the newest SEEK out: rows of later commits were read after it. 0: there was none.
-    pub fn seek_epoch(&self) -> i64 {
-        self.pin.txn(&self.table.managed().txn_id(SEEK_EPOCH_TXN)).unwrap_or(0)
+    /// The first commit after `epoch` that carried out a SEEK of a partition: rows of later commits were read anew.
+    pub fn seek_after(&self, epoch: i64, partition: i32) -> Option<i64> {
+        let prefix = self.table.managed().txn_id(SEEK_EPOCH_TXN);
+        let seeks = self.pin.txns().filter_map(|(id, commit)| Some((id.strip_prefix(&prefix)?, commit)));
+        let of_partition = seeks.filter(|(seek, _)| seek.split_once(':').is_none_or(|(_, only)| only.parse() == Ok(partition)));
+        of_partition.map(|(_, commit)| commit).filter(|commit| *commit > epoch).min()
     }
 
     /// The offset behind the last record of the commits, by partition, as far as the log knows it.

@@ -314,30 +314,34 @@ async fn new_rows_are_those_that_a_training_would_read() {
         kafka.bootstrap()
     );
     ask(&mut client, &sql).await;
-    // The table at rest makes the ratings DOUBLE: half of 5 is not 2.
-    let halves = "SELECT user_id, movie_id, rating / 2 AS rating FROM (SELECT * FROM history UNION ALL SELECT * FROM whole_live)";
+    // The table at rest makes the ratings DOUBLE, wherever it stands: half of 5 is not 2.
+    let halves = "SELECT user_id, movie_id, rating / 2 AS rating FROM (SELECT user_id, movie_id, 4 AS rating FROM history WHERE user_id < 0 \
+         UNION ALL SELECT user_id, movie_id, CASE WHEN rating > 4 THEN rating ELSE 0.5 END FROM whole_live UNION ALL SELECT * FROM history)";
     ask(&mut client, &create_model("m", FOLLOWING, halves)).await;
     kafka.produce(&topic, Some(0), [r#"{"user_id":200,"movie_id":10,"rating":5}"#]).await;
     until(&mut client, &counts("m"), "following\t1\t1\t1\t1\t0\t0").await;
     assert_eq!(ask(&mut client, "SELECT rating FROM explain_recommendation('m', 200, 20)").await, ["2.5"]);
 
-    // What is read once more is a row once more, to the table and to the model.
+    // What is read once more is a row once more, to the table and to the model; also where the training had it before it was committed.
     until(&mut client, "SELECT sum(committed) FROM system.stream_partitions WHERE table_name = 'whole_live'", "1").await;
     ask(&mut client, "ALTER STREAMING TABLE whole_live SEEK TO EARLIEST").await;
     until(&mut client, "SELECT count(*) FROM whole_live", "2").await;
     until(&mut client, &counts("m"), "following\t1\t2\t1\t1\t0\t0").await;
+    ask(&mut client, "ALTER STREAMING TABLE whole_live SEEK TO OFFSETS ('0:0')").await;
+    until(&mut client, "SELECT count(*) FROM whole_live", "3").await;
+    until(&mut client, &counts("m"), "following\t1\t3\t1\t1\t0\t0").await;
     let server = server.restart();
     let mut client = server.client().await;
-    until(&mut client, &counts("m"), "following\t1\t2\t1\t1\t0\t0").await;
+    until(&mut client, &counts("m"), "following\t1\t3\t1\t1\t0\t0").await;
 
     // There and back, quicker than a follower ends.
     ask(&mut client, &create_model("m", FOLLOWING, halves)).await;
     for version in [1, 2, 1, 2, 1, 2, 1] {
         ask(&mut client, &format!("ALTER MODEL m SET DEFAULT VERSION {version}")).await;
     }
-    until(&mut client, &counts("m"), "following\t1\t2\t1\t1\t0\t0").await;
+    until(&mut client, &counts("m"), "following\t1\t3\t1\t1\t0\t0").await;
     kafka.produce(&topic, Some(0), [r#"{"user_id":201,"movie_id":10,"rating":5}"#]).await;
-    until(&mut client, &counts("m"), "following\t1\t3\t2\t2\t0\t0").await;
+    until(&mut client, &counts("m"), "following\t1\t4\t2\t2\t0\t0").await;
     assert_eq!(ask(&mut client, "SELECT als_predict('m', 201, 10) IS NOT NULL").await, ["true"]);
 }
 

@@ -1,6 +1,6 @@
 //! What a source tells of itself: offsets, and what is wrong.
 
-use super::{REMINDERS_AT_FIRST, Reader, WARN_INTERVAL};
+use super::{REMINDERS_AT_FIRST, REMINDERS_AT_LAST, Reader, WARN_INTERVAL};
 use crate::connect::kafka::batch::{Client, ClientEvent};
 use crate::connect::kafka::lookup::Trouble;
 use crate::connect::kafka::trouble::explain;
@@ -96,7 +96,8 @@ impl Reader {
     /// while it is still busy with forgetting them.
     pub(super) fn remind(&mut self, client: &Client) {
         self.n_unanswered = self.n_unanswered.saturating_add(1);
-        if self.n_unanswered <= REMINDERS_AT_FIRST || self.n_unanswered.is_power_of_two() {
+        let n = self.n_unanswered;
+        if n <= REMINDERS_AT_FIRST || n.is_power_of_two() || n.is_multiple_of(REMINDERS_AT_LAST) {
             client.add_brokers(&self.servers);
         }
     }
