@@ -475,10 +475,10 @@ impl Reader {
             Ok(answer) => answer,
             Err(trouble) => {
                 let is_explained = self.drain_events(client);
-                if trouble != Trouble::Away {
+                if trouble != Trouble::Away || !is_explained {
                     self.note_trouble(&trouble);
-                } else if !is_explained {
-                    self.note_trouble(&trouble);
+                }
+                if trouble == Trouble::Away && !is_explained {
                     self.remind(client);
                 }
                 // A client that hangs says nothing; one that looks for its broker says why it is away.

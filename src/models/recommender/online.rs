@@ -234,8 +234,8 @@ impl RecommenderModel {
     /// Solves the users with new ratings and shows them to statements, all at once. Blocks: some 20 µs a user.
     ///
     /// # Errors
-    /// `Cancelled` when the table of users was closed; `LimitExceeded` when the pool has not the memory: nothing has changed then. It may have at another time, unless the
-    /// users have taken their share of it: then [`Online::is_full`].
+    /// `Cancelled` when the table of users was closed; `LimitExceeded` when the pool has not the memory: nothing has changed
+    /// then. It may have at another time, unless the users have taken their share of it: then [`Online::is_full`].
     pub fn fold_in_new(&self, online: &Online, new: NewRatings, pool: &Arc<dyn MemoryPool>, now_ms: i64) -> Result<()> {
         if new.is_empty() {
             return Ok(());

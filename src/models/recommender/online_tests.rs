@@ -99,9 +99,10 @@ async fn rows_that_mean_nothing_are_counted_and_a_full_pool_changes_nothing() {
     let busy: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(100_000));
     let held = MemoryConsumer::new("a statement").register(&busy);
     held.grow(100_000);
-    assert_eq!(fold_in_within(&model, &other, &rows, &busy).unwrap_err().code, Code::LimitExceeded);
-    drop(held);
     let after = Online::default();
+    assert_eq!(fold_in_within(&model, &after, &rows, &busy).unwrap_err().code, Code::LimitExceeded);
+    assert!(!after.is_full() && after.numbers().rows == 0, "there may be memory at another time");
+    drop(held);
     fold_in_within(&model, &after, &rows, &busy).unwrap();
     assert!(!after.is_full() && busy.reserved() as u64 == after.numbers().memory_bytes);
     after.clear();
