@@ -15,11 +15,12 @@ use crate::storage::durable::{self, AtPath};
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -135,7 +136,18 @@ pub(super) fn parquet_file(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>> {
     let schema = Arc::new(Schema::new(fields));
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns.into_iter().map(|(_, array)| array).collect()).map_err(unwritable)?;
     let level = ZstdLevel::try_new(1).map_err(unwritable)?;
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+    let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(level));
+    for field in schema.fields() {
+        // Millions of ascending places: their steps take the bits of a dictionary's codes, and nothing is looked up.
+        if let DataType::LargeList(places) = field.data_type()
+            && *places.data_type() == DataType::UInt32
+        {
+            let path = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), places.name().clone()]);
+            properties =
+                properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    let properties = properties.build();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties)).map_err(unwritable)?;
     writer.write(&batch).map_err(unwritable)?;

@@ -85,8 +85,7 @@ pub(in crate::models) fn read(manifest: serde_json::Value, files: &Files) -> Res
 
 fn users_file(model: &RecommenderModel) -> Result<Vec<u8>> {
     let seen = &model.seen;
-    let rows = || (0..seen.n_rows()).map(|user| seen.row(user));
-    let seen_items: ArrayRef = Arc::new(rows().flat_map(|(items, _)| items.iter().copied()).collect::<UInt32Array>());
+    let seen_items: ArrayRef = Arc::new(UInt32Array::from(seen.columns().to_vec()));
     let ratings: ArrayRef = Arc::new(Float32Array::from(seen.values().to_vec()));
     let lengths = || (0..seen.n_rows()).map(|user| seen.row_len(user));
     let mut columns = factor_columns(model, &model.users, |als| (&als.users, &als.user_bias))?;

@@ -6,6 +6,7 @@
 pub mod control; // threads, cancellation, progress of a training
 pub mod error; //   why a learner has no model
 pub mod random; //  a small counter-based generator: same seed, same numbers, in any order
+mod memory; //      buffers of many numbers, in huge pages
 pub mod als; //     factor models of ratings: alternating least squares
 pub mod topk; //    the best k items of a user, exactly
 pub mod frame; //   the features of rows, column by column

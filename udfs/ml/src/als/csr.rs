@@ -1,6 +1,7 @@
 //! Ratings as a sparse matrix, row after row.
 
 use super::AlsError;
+use crate::memory::Buffer;
 
 /// A sparse matrix in compressed rows; inside a row the entries are in the order (column, value).
 ///
@@ -10,8 +11,8 @@ pub struct Csr {
     n_columns: usize,
     /// Row `r` holds the entries `offsets[r]..offsets[r + 1]`.
     offsets: Vec<usize>,
-    columns: Vec<u32>,
-    values: Vec<f32>,
+    columns: Buffer<u32>,
+    values: Buffer<f32>,
 }
 
 impl Csr {
@@ -57,7 +58,7 @@ impl Csr {
             offsets[key + 1] += offsets[key];
         }
         let mut next = offsets.clone();
-        let (mut grouped_columns, mut grouped_values) = (vec![0u32; keys.len()], vec![0f32; keys.len()]);
+        let (mut grouped_columns, mut grouped_values) = (Buffer::<u32>::zeroed(keys.len()), Buffer::<f32>::zeroed(keys.len()));
         for (key, column, value) in entries {
             let place = &mut next[key as usize];
             grouped_columns[*place] = column;
@@ -91,18 +92,23 @@ impl Csr {
 
     /// Keeps the entries whose place (row after row, from 0) is wanted. The shape stays.
     pub fn filter(&self, mut is_wanted: impl FnMut(usize) -> bool) -> Self {
-        let mut kept = Self { n_columns: self.n_columns, offsets: vec![0], columns: Vec::new(), values: Vec::new() };
-        kept.offsets.reserve(self.n_rows());
+        let mut offsets = vec![0];
+        offsets.reserve(self.n_rows());
+        let (mut columns, mut values) = (Buffer::zeroed(self.n_ratings()), Buffer::zeroed(self.n_ratings()));
+        let mut n_kept = 0;
         for row in 0..self.n_rows() {
             for place in self.offsets[row]..self.offsets[row + 1] {
                 if is_wanted(place) {
-                    kept.columns.push(self.columns[place]);
-                    kept.values.push(self.values[place]);
+                    columns[n_kept] = self.columns[place];
+                    values[n_kept] = self.values[place];
+                    n_kept += 1;
                 }
             }
-            kept.offsets.push(kept.columns.len());
+            offsets.push(n_kept);
         }
-        kept
+        columns.truncate(n_kept);
+        values.truncate(n_kept);
+        Self { n_columns: self.n_columns, offsets, columns, values }
     }
 
     /// The number of rows, also the empty ones.
@@ -129,6 +135,11 @@ impl Csr {
     /// The number of ratings in a row.
     pub fn row_len(&self, row: usize) -> usize {
         self.offsets[row + 1] - self.offsets[row]
+    }
+
+    /// The columns of all entries, row after row.
+    pub fn columns(&self) -> &[u32] {
+        &self.columns
     }
 
     /// All values, row after row.

@@ -10,8 +10,8 @@
 use super::kernel::{self, Ahead, Aligned, Isa, Start, Weighted};
 use super::{AlsParams, Factors, Feedback, Solver, dot};
 
-/// Bytes of the panel: with a tile's sums it stays in the first-level cache.
-const PANEL_BYTES: usize = 32 * 1024;
+/// Bytes of the panel: with the matrix of rank 64 it stays in a first-level cache of 48 KiB, and with tiles of it in one of 32.
+const PANEL_BYTES: usize = 16 * 1024;
 /// How far ahead of the copy rows of the other side are fetched: what fits the first-level cache beside the panel.
 const PREFETCH_BYTES: usize = 12 * 1024;
 /// Rows fetched ahead at most, also of the row that is solved next.

@@ -97,6 +97,10 @@ impl Vector for Pair {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
     #[inline(always)]
+    unsafe fn prefetch_far(address: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+    }
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize) {
         unsafe {
             let row = |place: usize| _mm256_loadu_ps(from.add(place * stride));

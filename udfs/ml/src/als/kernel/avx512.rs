@@ -81,6 +81,10 @@ impl Vector for __m512 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
     #[inline(always)]
+    unsafe fn prefetch_far(address: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+    }
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize) {
         for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
             unsafe { *to.add(column * stride + row) = *from.add(row * stride + column) };

@@ -16,10 +16,10 @@
 // The contract of each function is that of the whole: pointers to whole matrices.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::aligned::LANE;
 use super::gram;
 use super::stride_of;
 use super::vector::{Floats, Vector};
+use crate::memory::LANE;
 
 const BLOCK: usize = 8;
 

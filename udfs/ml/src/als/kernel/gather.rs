@@ -1,9 +1,9 @@
 //! Collects scattered rows into a contiguous panel.
 #![allow(unsafe_code)]
 
-use super::aligned::LANE;
 use super::stride_of;
 use super::vector::Vector;
+use crate::memory::LANE;
 
 /// Dense rows of any rank, not aligned, as a model holds them.
 #[derive(Debug, Clone, Copy)]

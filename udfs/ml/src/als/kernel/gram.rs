@@ -5,10 +5,10 @@
 // Places count registers and memory at once; iterators over arrays of registers would put these in memory.
 #![allow(clippy::needless_range_loop)]
 
-use super::aligned::LANE;
 use super::gather::Rows;
 use super::stride_of;
 use super::vector::{Floats, Registers, Vector};
+use crate::memory::LANE;
 use std::ops::Range;
 
 /// What becomes of the sums: they are added to what was there.
@@ -60,7 +60,7 @@ impl<'a> Lines<'a> {
             self.address = self.rows.data.as_ptr().wrapping_add(*place as usize * self.rows.rank);
             self.n_left = self.rows.rank.div_ceil(LANE);
         }
-        V::prefetch(self.address);
+        V::prefetch_far(self.address);
         self.address = self.address.wrapping_add(LANE);
         self.n_left -= 1;
         true
@@ -75,9 +75,16 @@ impl<'a> Lines<'a> {
 #[inline(always)]
 pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: Start<'_>, ahead: Ahead<'_>, matrix: &mut [f32]) {
     let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
-    // One at each row of a sum: many at once would fill the queue of what memory has to bring.
-    let mut lines = Lines::new(ahead);
-    let fetch = || _ = lines.fetch::<V>();
+    // Spread over all sums: many at once would fill the queue of what memory has to bring, and all would wait for it.
+    let pause = (stride / LANE).div_ceil(2) * (LANE / V::Register::WIDTH);
+    let (mut lines, mut wait) = (Lines::new(ahead), pause);
+    let fetch = || {
+        wait -= 1;
+        if wait == 0 {
+            wait = pause;
+            lines.fetch::<V>();
+        }
+    };
     match start {
         Start::Base(base) => update::<V, ADD>(panel, stride, depth, 0..rank, base.as_ptr(), matrix, fetch),
         Start::Zero => update::<V, WRITE>(panel, stride, depth, 0..rank, matrix, matrix, fetch),

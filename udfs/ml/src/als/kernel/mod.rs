@@ -16,7 +16,6 @@
 //! Sums are made in the same order everywhere, so AVX2 and AVX-512 give the same bits; the portable kernels
 //! round products before they add them (where the machine has no fused multiply-add) and differ in the last bits.
 
-mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -32,7 +31,7 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use aligned::{Aligned, LANE};
+pub use crate::memory::{Aligned, LANE};
 pub use gather::{Rows, Weighted, fetch};
 pub use gram::{Ahead, Start};
 

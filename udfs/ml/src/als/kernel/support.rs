@@ -5,9 +5,9 @@
 // Places count several matrices at once.
 #![allow(clippy::needless_range_loop)]
 
-use super::aligned::LANE;
 use super::stride_of;
 use super::vector::Vector;
+use crate::memory::LANE;
 
 /// Writes the equations of the unknowns that `keep` marks with 1; the others (0) get the equation `x = 0`.
 ///

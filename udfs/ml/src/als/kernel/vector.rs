@@ -56,4 +56,6 @@ pub trait Vector: Floats {
     unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize);
     /// Asks for the cache line at an address, which need not be valid.
     unsafe fn prefetch(address: *const f32);
+    /// The same, into the second-level cache only: the first has no room for what is needed later.
+    unsafe fn prefetch_far(address: *const f32);
 }

@@ -1,0 +1,163 @@
+//! Memory for many numbers that are read in no order.
+//!
+//! Factors are gathered row by row from anywhere in tens of MiB, and ratings are sorted into as many places as there are
+//! users. In pages of 4 KiB nearly each access first looks up where its page is, and a fetch ahead waits for that; in pages
+//! of 2 MiB the processor remembers all of them: a fit of 20 million ratings took a tenth less CPU.
+#![allow(unsafe_code)]
+
+use memmap2::MmapMut;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+/// Floats of a lane: a cache line, a register of AVX-512.
+pub const LANE: usize = 16;
+
+/// From here on memory of its own is worth a call of the system: two huge pages.
+const PAGES_BYTES_MIN: usize = 4 << 20;
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Lane([f32; LANE]);
+
+/// Numbers of four bytes, of which all bits are valid.
+pub trait Number: Copy + Send + Sync + sealed::Sealed {}
+impl Number for f32 {}
+impl Number for u32 {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for u32 {}
+}
+
+/// A fixed number of numbers, at first zero, from a cache line on. Large ones ask the system for huge pages, and give
+/// their memory back to it when dropped; where it has none, or no memory to map, they are as any other.
+pub struct Buffer<T: Number> {
+    memory: Memory,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+/// Floats in whole lanes: no load of a lane touches two cache lines.
+pub type Aligned = Buffer<f32>;
+
+enum Memory {
+    Heap(Vec<Lane>),
+    Pages(MmapMut),
+}
+
+impl<T: Number> Buffer<T> {
+    /// So many zeros.
+    pub fn zeroed(len: usize) -> Self {
+        let bytes = len * size_of::<T>();
+        let pages = if bytes < PAGES_BYTES_MIN { None } else { MmapMut::map_anon(bytes).ok() };
+        let memory = match pages {
+            Some(pages) => {
+                // Best effort: pages of the usual size hold the same numbers.
+                #[cfg(target_os = "linux")]
+                let _ = pages.advise(memmap2::Advice::HugePage);
+                Memory::Pages(pages)
+            }
+            None => Memory::Heap(vec![Lane([0.0; LANE]); bytes.div_ceil(size_of::<Lane>())]),
+        };
+        Self { memory, len, kind: PhantomData }
+    }
+
+    /// A copy of these numbers.
+    pub fn copy_of(numbers: &[T]) -> Self {
+        let mut buffer = Self::zeroed(numbers.len());
+        buffer.copy_from_slice(numbers);
+        buffer
+    }
+
+    /// Leaves out what follows the first `len` numbers. Memory that was never written to was never taken.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+}
+
+impl Aligned {
+    /// At least `len` zeros, in whole lanes.
+    pub fn zeros(len: usize) -> Self {
+        Self::zeroed(len.next_multiple_of(LANE))
+    }
+}
+
+impl<T: Number> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let start: *const T = match &self.memory {
+            Memory::Heap(lanes) => lanes.as_ptr().cast(),
+            Memory::Pages(pages) => pages.as_ptr().cast(),
+        };
+        // SAFETY: both kinds of memory have `len` numbers of four bytes at least, all of them initialised and valid whatever
+        // their bits; a page and a `Lane` begin at a multiple of 64 bytes.
+        unsafe { std::slice::from_raw_parts(start, self.len) }
+    }
+}
+
+impl<T: Number> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        let start: *mut T = match &mut self.memory {
+            Memory::Heap(lanes) => lanes.as_mut_ptr().cast(),
+            Memory::Pages(pages) => pages.as_mut_ptr().cast(),
+        };
+        // SAFETY: as above, and the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(start, self.len) }
+    }
+}
+
+impl<T: Number> Clone for Buffer<T> {
+    fn clone(&self) -> Self {
+        Self::copy_of(self)
+    }
+}
+
+impl<T: Number + PartialEq> PartialEq for Buffer<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Number + std::fmt::Debug> std::fmt::Debug for Buffer<T> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lengths around nothing, a lane, and both kinds of memory.
+    const LENGTHS: [usize; 7] = [0, 1, LANE, LANE + 1, PAGES_BYTES_MIN / 4 - 1, PAGES_BYTES_MIN / 4, PAGES_BYTES_MIN / 4 + 1];
+
+    #[test]
+    fn is_zero_at_a_cache_line_and_writable_to_the_end() {
+        for len in LENGTHS {
+            let mut buffer = Buffer::<u32>::zeroed(len);
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.iter().all(|number| *number == 0), "{len}");
+            assert_eq!(buffer.as_ptr() as usize % 64, 0, "{len}");
+            buffer.iter_mut().zip(1..).for_each(|(number, place)| *number = place);
+            assert!(buffer.iter().zip(1..).all(|(number, place)| *number == place), "{len}");
+        }
+    }
+
+    #[test]
+    fn copies_are_equal_and_apart() {
+        for len in LENGTHS {
+            let numbers: Vec<f32> = (0..len).map(|place| place as f32).collect();
+            let mut buffer = Buffer::copy_of(&numbers);
+            let copy = buffer.clone();
+            assert_eq!(*copy, *numbers);
+            if let Some(last) = buffer.last_mut() {
+                *last = -1.0;
+                assert!(buffer != copy, "{len}");
+            }
+            buffer.truncate(len / 2);
+            assert_eq!(*buffer, numbers[..len / 2]);
+        }
+    }
+}
