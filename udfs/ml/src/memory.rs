@@ -19,16 +19,15 @@ const PAGES_BYTES_MIN: usize = 4 << 20;
 #[repr(C, align(64))]
 struct Lane([f32; LANE]);
 
-/// Numbers of four bytes, of which all bits are valid.
-pub trait Number: Copy + Send + Sync + sealed::Sealed {}
-impl Number for f32 {}
-impl Number for u32 {}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for u32 {}
-}
+/// Plain numbers.
+///
+/// # Safety
+/// All bits are a value, those of zero are zero, and the alignment is no larger than a lane's.
+pub unsafe trait Number: Copy {}
+// SAFETY: both are.
+unsafe impl Number for f32 {}
+// SAFETY: as above.
+unsafe impl Number for u32 {}
 
 /// A fixed number of numbers, at first zero, from a cache line on. Large ones ask the system for huge pages, and give
 /// their memory back to it when dropped; where it has none, or no memory to map, they are as any other.
@@ -49,7 +48,8 @@ enum Memory {
 impl<T: Number> Buffer<T> {
     /// So many zeros.
     pub fn zeroed(len: usize) -> Self {
-        let bytes = len * size_of::<T>();
+        // More than there is of anything is refused below, as by `Vec`.
+        let bytes = len.saturating_mul(size_of::<T>());
         let pages = if bytes < PAGES_BYTES_MIN { None } else { MmapMut::map_anon(bytes).ok() };
         let memory = match pages {
             Some(pages) => {
@@ -91,8 +91,8 @@ impl<T: Number> Deref for Buffer<T> {
             Memory::Heap(lanes) => lanes.as_ptr().cast(),
             Memory::Pages(pages) => pages.as_ptr().cast(),
         };
-        // SAFETY: both kinds of memory have `len` numbers of four bytes at least, all of them initialised and valid whatever
-        // their bits; a page and a `Lane` begin at a multiple of 64 bytes.
+        // SAFETY: both kinds of memory have room for `len` numbers, all of them initialised, and any bits are a number; a page
+        // and a `Lane` begin at a multiple of 64 bytes.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 }
