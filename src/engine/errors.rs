@@ -291,11 +291,10 @@ fn plain(text: &str) -> String {
 
 /// Takes the names away under which ML functions stand in a plan: `__weir_ml_0.price` is `price` to its reader.
 fn without_stand_ins(text: &str) -> String {
-    const STAND_IN: &str = "__weir_ml_";
-    let mut parts = text.split(STAND_IN);
+    let mut parts = text.split(crate::parser::ML_STAND_IN);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '_');
         out.push_str(rest.strip_prefix('.').unwrap_or(rest));
     }
     out

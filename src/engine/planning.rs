@@ -10,7 +10,7 @@ use crate::engine::settings::{Settings, StreamReading};
 use crate::engine::{Engine, errors, ml, parameters, providers};
 use crate::error::{Code, Error, Result};
 use crate::models::CatalogLookup;
-use crate::parser::QueryStatement;
+use crate::parser::{ML_STAND_IN, QueryStatement};
 use crate::tables::streaming::Cursor;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::ScalarValue;
@@ -83,11 +83,7 @@ impl Planning {
         options.execution.time_zone = Some(settings.timezone().to_owned());
         // now() is one instant for the whole statement.
         state.mark_start_execution();
-        let lookup = Arc::new(CatalogLookup {
-            models: Arc::clone(engine.models()),
-            snapshot: Arc::clone(&snapshot),
-            current_database: database.to_owned(),
-        });
+        let lookup = Arc::new(lookup(engine, &snapshot, database));
         let (scalars, table_functions) = weir_functions::model_functions(lookup);
         for function in scalars.into_iter().chain(weir_functions::session_functions(database, user)) {
             let _ = state.register_udf(Arc::new(function)); // Replaces the function of the same name.
@@ -218,10 +214,11 @@ impl Planning {
             let mut query = (*statement.query).clone();
             let mut planning = self.clone();
             planning.file_column = names::mentions_file_column(&query);
-            planning.ml_tables = HashMap::new();
+            planning.ml_tables = self.ml_tables.iter().map(|(name, table)| (ml::outer_name(name), Arc::clone(table))).collect();
             for (idx, call) in statement.ml_calls.iter().enumerate() {
-                let table = Box::pin(ml::table(&planning, call, values)).await?;
-                planning.ml_tables.insert(format!("__weir_ml_{idx}"), table);
+                let call = ml::with_common_tables(statement, idx, call);
+                let table = Box::pin(ml::table(&planning, &call, values)).await?;
+                planning.ml_tables.insert(format!("{}{idx}", ML_STAND_IN), table);
             }
             if let Some(values) = values {
                 parameters::into_table_functions(&mut query, values)?;
@@ -238,6 +235,7 @@ impl Planning {
     /// Resolves the query's tables, so that their columns are known and a missing one is named.
     async fn known_names(&self, query: &mut Query) -> Result<KnownNames> {
         let mut known = KnownNames::default();
+        ml::add_functions(&mut known, query, &lookup(self.engine(), self.snapshot(), &self.database));
         name_files(query);
         name_dead_letters(query)?;
         let common = common_tables(query);
@@ -364,6 +362,11 @@ impl Planning {
         }
         Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
     }
+}
+
+/// The models of a snapshot, by the names that functions are given.
+fn lookup(engine: &Engine, snapshot: &Arc<Snapshot>, database: &str) -> CatalogLookup {
+    CatalogLookup { models: Arc::clone(engine.models()), snapshot: Arc::clone(snapshot), current_database: database.to_owned() }
 }
 
 /// The statement that a view keeps as text.
@@ -540,7 +543,7 @@ struct StatementSchema {
 impl StatementSchema {
     fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, datafusion::error::Result<Option<Arc<dyn TableProvider>>>> {
         Box::pin(async move {
-            let parts = if name.starts_with("__weir_ml_") || name == TARGET {
+            let parts = if name.starts_with(ML_STAND_IN) || name == TARGET {
                 vec![name.to_owned()]
             } else {
                 vec![self.database.clone(), name.to_owned()]

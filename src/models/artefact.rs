@@ -33,7 +33,7 @@ const MANIFEST: &str = "model.json";
 const REPORT: &str = "training.json";
 const SUMS: &str = "SHA256SUMS";
 /// Raised when an older server could not read what we write.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// `model.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub(super) fn write(directory: &Path, model: &TrainedModel, report: &TrainingRep
         return Err(Error::internal("a model directory lies in another directory"));
     };
     if directory.exists() {
-        return Err(Error::new(Code::Conflict, format!("model version at \"{}\" exists already", directory.display())));
+        return Err(taken(directory));
     }
     let (kind, parts) = match model {
         TrainedModel::Recommender(model) => (Kind::Recommender, recommender::artefact::write(model)?),
@@ -86,12 +86,20 @@ pub(super) fn write(directory: &Path, model: &TrainedModel, report: &TrainingRep
     let staged = parent.join(durable::hidden_name());
     let mut staged_files: Vec<(String, Vec<u8>)> = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
     staged_files.push((SUMS.to_owned(), sums.into_bytes()));
-    let written = write_staged(&staged, &staged_files).and_then(|()| durable::rename(&staged, directory).at("write", directory));
+    let written = write_staged(&staged, &staged_files).and_then(|()| match durable::rename(&staged, directory) {
+        // Another statement was faster.
+        Err(_) if directory.exists() => Err(taken(directory)),
+        renamed => renamed.at("write", directory),
+    });
     if written.is_err() {
         // What stays behind is removed by the sweep of the next start.
         let _ = std::fs::remove_dir_all(&staged);
     }
     written
+}
+
+fn taken(directory: &Path) -> Error {
+    Error::new(Code::Conflict, format!("model version at \"{}\" exists already", directory.display()))
 }
 
 /// Writes files into a new directory, synced.

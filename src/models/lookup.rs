@@ -7,6 +7,9 @@ use datafusion::common::Result as QueryResult;
 use std::sync::Arc;
 use weir_functions::{ModelLookup, Recommender};
 
+/// The one catalog, which a name may begin with.
+const CATALOG: &str = "weir";
+
 /// What the SQL functions of one statement see of the models.
 #[derive(Debug, Clone)]
 pub struct CatalogLookup {
@@ -17,12 +20,16 @@ pub struct CatalogLookup {
 }
 
 impl CatalogLookup {
-    /// The definition of `m` or `db.m`; names are compared without case, and may be quoted.
+    /// The definition of `m`, `db.m` or `weir.db.m`; names are compared without case, and may be quoted.
     pub fn definition(&self, name: &str) -> Result<&Arc<Model>> {
         let unquote = |part: &str| part.trim().trim_matches(['"', '`']).to_owned();
         // A model's own name may contain a dot: the whole name in the current database goes first.
         let whole = ObjectKey::new(&self.current_database, &unquote(name));
-        let qualified = name.split_once('.').map(|(database, model)| ObjectKey::new(&unquote(database), &unquote(model)));
+        let in_catalog = match name.split_once('.') {
+            Some((catalog, rest)) if rest.contains('.') && unquote(catalog).eq_ignore_ascii_case(CATALOG) => rest,
+            _ => name,
+        };
+        let qualified = in_catalog.split_once('.').map(|(database, model)| ObjectKey::new(&unquote(database), &unquote(model)));
         if let Some(model) = self.snapshot.models.get(&whole).or_else(|| self.snapshot.models.get(qualified.as_ref()?)) {
             return Ok(model);
         }

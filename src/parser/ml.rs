@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use sqlparser::tokenizer::{Token, Word};
 
 /// The name of the table that stands for a call, without its number.
-pub(super) const TABLE_PREFIX: &str = "__weir_ml_";
+pub const ML_STAND_IN: &str = "__weir_ml_";
 
 /// Takes the ML calls out of these tokens.
 pub(super) fn extract(source: Source<'_>, lexemes: Vec<Lexeme>) -> Result<(Vec<Lexeme>, Vec<MlCall>)> {
@@ -29,7 +29,7 @@ pub(super) fn extract(source: Source<'_>, lexemes: Vec<Lexeme>) -> Result<(Vec<L
         let open = idx + 3;
         let close = closing(&lexemes, open).ok_or_else(|| source.unexpected(None, "\")\""))?;
         let table = Token::Word(Word {
-            value: format!("{TABLE_PREFIX}{}", calls.len()),
+            value: format!("{ML_STAND_IN}{}", calls.len()),
             quote_style: None,
             keyword: sqlparser::keywords::Keyword::NoKeyword,
         });

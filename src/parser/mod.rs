@@ -39,6 +39,7 @@ mod user;
 mod view;
 
 pub use ast::*;
+pub use ml::ML_STAND_IN;
 pub use names::quote_name;
 pub use split::split;
 

@@ -144,7 +144,7 @@ impl Pass {
     fn mark_ml_table(&mut self, name: &ObjectName) {
         let [part] = name.0.as_slice() else { return };
         let number =
-            part.as_ident().and_then(|ident| ident.value.strip_prefix(ml::TABLE_PREFIX)).and_then(|digits| digits.parse::<usize>().ok());
+            part.as_ident().and_then(|ident| ident.value.strip_prefix(ml::ML_STAND_IN)).and_then(|digits| digits.parse::<usize>().ok());
         if let Some(seen) = number.and_then(|number| self.ml_tables.get_mut(number)) {
             *seen = true;
         }

@@ -19,6 +19,8 @@ use std::sync::Arc;
 const VERSIONS_KEPT: usize = 5;
 /// So many numbers after the newest version may be taken by others.
 const NUMBERS_TAKEN_MAX: u64 = 1_000;
+/// So often others may give the name to a new model while ours is being published.
+const PUBLISHED_FIRST_MAX: usize = 10;
 
 /// How far the streaming tables of a training query were read, by table id, as the catalog keeps it.
 type Followed = BTreeMap<String, String>;
@@ -46,7 +48,7 @@ pub async fn create(call: &Call<'_>, create: &CreateModel) -> Result<()> {
         user: call.session.user(),
     });
     let result = match train(call, create, &key, options.clone(), existing.as_deref(), run.observer()).await {
-        Ok((trained, followed)) => save(call, create, &key, existing.as_deref(), options.model_type(), trained, followed).await,
+        Ok((trained, followed)) => keep(call, create, &key, options.model_type(), Arc::new(trained), followed).await,
         Err(error) => Err(error),
     };
     run.end(result.as_ref().copied());
@@ -121,6 +123,30 @@ async fn train(
     Ok((trained.await?, followed))
 }
 
+/// Keeps what was trained: as a version of the model that has the name by now, which may be another one than when the
+/// training began. Returns its number.
+async fn keep(
+    call: &Call<'_>,
+    create: &CreateModel,
+    key: &ObjectKey,
+    model_type: &str,
+    trained: Arc<Trained>,
+    followed: Option<Followed>,
+) -> Result<u64> {
+    let mut attempt = 0;
+    loop {
+        let existing = call.session.engine().catalog().snapshot().models.get(key).cloned();
+        match existing.as_deref() {
+            Some(model) if !create.or_replace && create.if_not_exists => return Ok(model.default_version),
+            Some(_) if !create.or_replace => return Err(exists(key)),
+            existing => match save(call, create, key, existing, model_type, &trained, followed.clone()).await {
+                Err(error) if error.code == Code::DuplicateObject && attempt < PUBLISHED_FIRST_MAX => attempt += 1,
+                saved => return saved,
+            },
+        }
+    }
+}
+
 /// Writes the version and makes it the one that queries use; returns its number.
 async fn save(
     call: &Call<'_>,
@@ -128,10 +154,11 @@ async fn save(
     key: &ObjectKey,
     existing: Option<&Model>,
     model_type: &str,
-    trained: Trained,
+    trained: &Arc<Trained>,
     followed: Option<Followed>,
 ) -> Result<u64> {
     let engine = call.session.engine();
+    let trained = Arc::clone(trained);
     let id = existing.map_or_else(|| uuid::Uuid::new_v4().to_string(), |model| model.id.clone());
     let next = existing.and_then(|model| model.versions.iter().map(|version| version.version).max()).unwrap_or(0) + 1;
     let (trained_ms, train_seconds) = (now_ms(), trained.train_seconds);
@@ -266,7 +293,9 @@ fn check_version(key: &ObjectKey, model: &Model, version: u64) -> Result<()> {
 
 async fn rename(call: &Call<'_>, from: &ObjectName, to: &ObjectName) -> Result<()> {
     let planning = call.planning();
-    let (from, target) = (planning.key(&from.0)?, planning.key(&to.0)?);
+    let from = planning.key(&from.0)?;
+    // RENAME TO b stays in the model's own database.
+    let target = if to.0.len() == 1 { ObjectKey::new(&from.database, &to.0[0]) } else { planning.key(&to.0)? };
     call.session
         .engine()
         .catalog()

@@ -2,6 +2,8 @@
 //!
 //! Each call becomes a table of its statement. Rows are read when the statement runs, not before.
 
+mod columns;
+mod common;
 mod evaluate;
 mod predict;
 mod recommend;
@@ -19,6 +21,9 @@ use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use std::sync::Arc;
+
+pub use columns::add_functions;
+pub use common::{outer_name, with_common_tables};
 
 /// The functions, for messages.
 const FUNCTIONS: &[&str] = &[

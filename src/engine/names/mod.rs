@@ -22,7 +22,8 @@ use datafusion::arrow::datatypes::Schema;
 use scope::{Scopes, Tables};
 use sqlparser::ast::{
     ExceptSelectItem, ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableFunctionArgs, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
 use std::ops::ControlFlow;
 
@@ -39,6 +40,11 @@ impl KnownNames {
     /// A table that the query reads, named as the query writes it.
     pub fn add_table(&mut self, name: &ObjectName, schema: &Schema) {
         scope::add_table(&mut self.tables, name, schema);
+    }
+
+    /// A table function of which one column is known, as the query calls it.
+    pub fn add_function(&mut self, name: &ObjectName, args: &TableFunctionArgs, column: &str) {
+        scope::add_function(&mut self.tables, name, args, column);
     }
 }
 

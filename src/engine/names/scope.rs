@@ -5,7 +5,7 @@ use crate::error::{Code, Error, Result};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions,
+    TableAlias, TableFactor, TableFunctionArgs, TableWithJoins, WildcardAdditionalOptions,
 };
 use std::collections::BTreeMap;
 
@@ -136,6 +136,16 @@ pub(super) type Tables = BTreeMap<String, Columns>;
 /// Adds a table with its schema.
 pub(super) fn add_table(tables: &mut Tables, name: &ObjectName, schema: &Schema) {
     tables.insert(key(name), Columns::of_schema(schema));
+}
+
+/// Adds a call of a table function with one of its columns.
+pub(super) fn add_function(tables: &mut Tables, name: &ObjectName, args: &TableFunctionArgs, column: &str) {
+    tables.insert(call_key(name, args), Columns { list: vec![Column::named(column)], open: true });
+}
+
+fn call_key(name: &ObjectName, args: &TableFunctionArgs) -> String {
+    let args: Vec<String> = args.args.iter().map(ToString::to_string).collect();
+    format!("{}({})", key(name), args.join(", "))
 }
 
 /// A relation's name as written, in lower case but for the paths of files.
@@ -333,7 +343,10 @@ impl<'a> Scopes<'a> {
     pub(super) fn relation(&mut self, factor: &TableFactor, found: &mut Vec<(String, Columns)>) {
         let (name, alias, columns) = match factor {
             TableFactor::Table { name, alias, args, .. } => {
-                let columns = if args.is_some() { Columns::open() } else { self.table(name) };
+                let columns = match args {
+                    Some(args) => self.tables.get(&call_key(name, args)).cloned().unwrap_or_else(Columns::open),
+                    None => self.table(name),
+                };
                 (super::last_part(name), alias.as_ref(), columns)
             }
             TableFactor::Derived { subquery, alias, .. } => (None, alias.as_ref(), self.outputs(subquery)),

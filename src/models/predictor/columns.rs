@@ -17,6 +17,8 @@ pub(super) fn is_number(data_type: &DataType) -> bool {
     }
 }
 
+const SECONDS_PER_DAY: f64 = 86_400.0;
+
 /// Whether values of a type are text.
 pub(super) fn is_text(data_type: &DataType) -> bool {
     match data_type {
@@ -73,8 +75,8 @@ pub(super) fn wrong_value(column: &str, row: u64, is: &str) -> Error {
     Error::new(Code::InvalidValue, format!("column \"{column}\" is {is} in row {row} of the query"))
 }
 
-/// Appends the values as numbers: booleans are 0 and 1, dates days and timestamps seconds since 1970 (UTC),
-/// times and durations seconds, text is parsed (blank text is missing). Missing values are NaN.
+/// Appends the values as numbers: booleans are 0 and 1, dates and timestamps days since 1970 (UTC) with their fraction, so
+/// that a model of the one can be asked with the other, times and durations seconds, text is parsed (blank text is missing). Missing values are NaN.
 ///
 /// `column` and `first_row` (of the first value, from 1) are for messages.
 ///
@@ -102,8 +104,9 @@ pub(in crate::models) fn numbers(array: &ArrayRef, column: &str, first_row: u64,
         DataType::RunEndEncoded(_, of) => return numbers(&converted(array, of.data_type())?, column, first_row, values),
         DataType::Null => values.resize(begin + array.len(), f64::NAN),
         DataType::Date32 => append(&floats(&converted(array, &DataType::Int32)?)?, 1.0, values),
-        DataType::Date64 => append(&floats(&converted(array, &DataType::Int64)?)?, 86_400_000.0, values),
-        DataType::Timestamp(unit, _) | DataType::Time64(unit) | DataType::Duration(unit) => {
+        DataType::Date64 => append(&floats(&converted(array, &DataType::Int64)?)?, SECONDS_PER_DAY * 1e3, values),
+        DataType::Timestamp(unit, _) => append(&floats(&converted(array, &DataType::Int64)?)?, SECONDS_PER_DAY * per_second(*unit), values),
+        DataType::Time64(unit) | DataType::Duration(unit) => {
             append(&floats(&converted(array, &DataType::Int64)?)?, per_second(*unit), values);
         }
         DataType::Time32(unit) => append(&floats(&converted(array, &DataType::Int32)?)?, per_second(*unit), values),

@@ -178,7 +178,7 @@ impl PredictorModel {
 
     fn none_held_out(&self) -> Error {
         Error::new(Code::InvalidStatement, format!("no rows were held out when model \"{}\" was trained", self.name))
-            .hint("Give the rows to score it on, as in ML.EVALUATE(MODEL m, TABLE t).")
+            .hint("ML.EVALUATE(MODEL m, TABLE t) scores it on rows that you give; what else is known of held-out rows needs a training with some.")
     }
 
     /// What [`PredictorModel::evaluate`] answers, without numbers.

@@ -37,6 +37,7 @@ struct Manifest {
     /// The mean of all ratings, of a model with biases.
     mean: Option<f32>,
     has_companion: bool,
+    is_fitted_to_all: bool,
     n_users: usize,
     n_items: usize,
     cold_start_strategy: ColdStart,
@@ -67,6 +68,7 @@ pub(in crate::models) fn write(model: &RecommenderModel) -> Result<Parts> {
         fit: model.fit.clone(),
         mean: als.has_bias().then_some(als.mean),
         has_companion: model.companion.is_some(),
+        is_fitted_to_all: model.is_fitted_to_all,
         n_users: model.n_users(),
         n_items: model.n_items(),
         cold_start_strategy: model.cold_start,
@@ -161,6 +163,7 @@ fn assemble(manifest: Manifest, users: &RecordBatch, items: &RecordBatch, name: 
         fit: manifest.fit,
         seen: seen(users, manifest.n_users, manifest.n_items)?,
         popularity: finite(items.column_by_name("popularity")?)?,
+        is_fitted_to_all: manifest.is_fitted_to_all,
         cold_start: manifest.cold_start_strategy,
         ranking: manifest.ranking,
         held_out: manifest.held_out,

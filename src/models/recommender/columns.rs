@@ -17,8 +17,9 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Finds the columns named by the options. Roles without a name take, in the order user, item, rating,
-    /// the columns that are left, from the first; implicit feedback needs no rating.
+    /// Finds the columns named by the options. A role without a name takes the column that is called as Spark and BigQuery
+    /// call it, and if there is none, in the order user, item, rating, the first column that is left; implicit feedback
+    /// needs no rating.
     pub fn of_options(model: &str, options: &RecommenderOptions, schema: &Schema) -> Result<Self> {
         let split = match options.data_split.column() {
             Some(name) => Some(find(model, "data_split_col", name, schema)?),
@@ -31,13 +32,22 @@ impl Columns {
                 *place = Some(find(model, option, name, schema)?);
             }
         }
+        for (role, usual) in [&["user", "userid"][..], &["item", "itemid"], &["rating"]].into_iter().enumerate() {
+            let is_usual = |place: &usize| usual.contains(&schema.field(*place).name().to_lowercase().replace('_', "").as_str());
+            if places[role].is_none() {
+                places[role] =
+                    (0..schema.fields().len()).filter(|place| split != Some(*place) && !places.contains(&Some(*place))).find(is_usual);
+            }
+        }
         let is_left = |place: &usize| !places.contains(&Some(*place)) && split != Some(*place);
         let mut left = (0..schema.fields().len()).filter(is_left).collect::<Vec<_>>().into_iter();
         let mut take = |place: Option<usize>, option: &str| match place.or_else(|| left.next()) {
             Some(place) => Ok(place),
             None => {
                 let what = format!("the training query of model \"{model}\" has no column for \"{option}\"");
-                let error = Error::new(Code::InvalidStatement, what).detail(format!("Its columns are {}.", names(schema)));
+                let but_split = split.map(|place| format!(", of which \"{}\" decides the split", schema.field(place).name()));
+                let columns = format!("Its columns are {}{}.", names(schema), but_split.unwrap_or_default());
+                let error = Error::new(Code::InvalidStatement, what).detail(columns);
                 Err(error.hint("Select the users, the items and their ratings."))
             }
         };

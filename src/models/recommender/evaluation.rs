@@ -135,10 +135,10 @@ fn drawn_users(eval: &Csr, seed: u64) -> Option<Csr> {
 }
 
 /// Evaluates the lists of a model over the items of `catalogue` (`None`: all), and those of the most rated items over the
-/// same. A user without factors (all zero) is nobody's: he has no ratings in `train`.
+/// same; they are counted in `fitted`, and `train` is what users have seen. A user without factors (all zero) is nobody's: he has no ratings in `train`.
 pub(super) fn rank(
     ranker: &FactorModel,
-    train: &Csr,
+    (fitted, train): (&Csr, &Csr),
     eval: &Csr,
     catalogue: Option<&Bitmap>,
     options: &RankingOptions,
@@ -149,7 +149,7 @@ pub(super) fn rank(
     let RankingOptions { k, min_relevant } = *options;
     let task = RankingTask { train, eval: drawn.as_ref().unwrap_or(eval), k, min_relevant, catalogue };
     let ranking = RankingMetrics::evaluate(&ranker.index, &ranker.als.users, &task, control)?;
-    let popularity = RankingMetrics::evaluate_popularity(&task, control)?;
+    let popularity = RankingMetrics::evaluate_popularity(&task, fitted, control)?;
     Ok((ranking, popularity.map(|popularity| popularity.ndcg)))
 }
 
@@ -233,6 +233,8 @@ impl RecommenderModel {
         let seen = self.seen.filter(|place| !is_given[place]);
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let control = Control { threads, cancel: stop, progress: &|_| {} };
-        rank(self.ranker(), &seen, eval, None, &self.ranking, 0, &control)
+        // Rows that were left out for good are likely those that are given now.
+        let fitted = if self.is_fitted_to_all { &self.seen } else { &seen };
+        rank(self.ranker(), (fitted, &seen), eval, None, &self.ranking, 0, &control)
     }
 }

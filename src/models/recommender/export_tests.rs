@@ -120,7 +120,7 @@ async fn exported_files_hold_the_factors_with_their_ids() {
     assert_eq!(seen.into_iter().zip(ratings).collect::<Vec<_>>(), of_model);
 
     let manifest = json(&target, "model.json");
-    assert_eq!(manifest["format"], 2);
+    assert_eq!(manifest["format"], 3);
     assert_eq!(manifest["kind"], "recommender");
     assert_eq!(manifest["parameters"]["num_factors"], "4");
     assert_eq!(manifest["parameters"]["bias"], "learned");
@@ -145,6 +145,20 @@ async fn exported_files_hold_the_factors_with_their_ids() {
         let asked = model.predict(&ScalarValue::from(user as i64), &ScalarValue::from(names[item].as_str())).unwrap().unwrap();
         assert!((predicted - asked).abs() < 1e-5, "user {user}, item {item}: {predicted} for {asked}");
     }
+}
+
+#[tokio::test]
+async fn places_of_items_are_deltas_and_not_looked_up_in_a_dictionary() {
+    let directory = tempfile::tempdir().unwrap();
+    let models = Models::open(&directory.path().join("models")).unwrap();
+    models.save(&trained(&[("rank", "2"), ("data_split_method", "no_split")]).await, "id", 1).unwrap();
+    let target = directory.path().join("recs");
+    models.export(&definition("id", 1), 1, &target, "recs").unwrap();
+    let file = std::fs::File::open(target.join("user_factors.parquet")).unwrap();
+    let metadata = Arc::clone(ParquetRecordBatchReaderBuilder::try_new(file).unwrap().metadata());
+    let seen = metadata.row_group(0).columns().iter().find(|column| column.column_path().string().starts_with("seen")).unwrap();
+    assert_eq!(seen.dictionary_page_offset(), None);
+    assert!(seen.encodings().any(|encoding| encoding == parquet::basic::Encoding::DELTA_BINARY_PACKED));
 }
 
 #[tokio::test]

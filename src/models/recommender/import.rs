@@ -75,6 +75,7 @@ impl RecommenderModel {
             seen,
             cold_start: imported.cold_start,
             held_out: None,
+            is_fitted_to_all: true,
             online: RwLock::default(),
         })
     }

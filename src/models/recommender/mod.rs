@@ -98,6 +98,8 @@ pub struct RecommenderModel {
     companion: Option<FactorModel>,
     /// All ratings of the training query.
     seen: Csr,
+    /// Whether the factors are fitted to all of them: not when held-out ones were left out for good.
+    is_fitted_to_all: bool,
     popularity: Vec<f32>,
     cold_start: ColdStart,
     ranking: RankingOptions,

@@ -104,6 +104,7 @@ impl Run {
             name: self.spec.name.clone(),
             rating_column,
             popularity: popularity(fitted_to, self.list_feedback()),
+            is_fitted_to_all: trained_on.is_none(),
             ranking: self.ranking_options(fitted_to),
             primary: fitted.primary,
             companion: fitted.companion,
@@ -234,7 +235,8 @@ impl Run {
             let options = self.ranking_options(train);
             // An item without a row to be trained on has factors of zeros: a score that says nothing, which may be above others.
             let catalogue = Bitmap::of_items(train.n_columns(), train.entries().map(|(_, item, _)| item));
-            (scores.ranking, scores.popularity_ndcg) = rank(fitted.ranker(), train, &known, Some(&catalogue), &options, seed, &control)?;
+            (scores.ranking, scores.popularity_ndcg) =
+                rank(fitted.ranker(), (train, train), &known, Some(&catalogue), &options, seed, &control)?;
         }
         Ok(scores.measures(feedback))
     }

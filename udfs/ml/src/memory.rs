@@ -12,7 +12,9 @@ use std::ops::{Deref, DerefMut};
 /// Floats of a lane: a cache line, a register of AVX-512.
 pub const LANE: usize = 16;
 
-/// From here on memory of its own is worth a call of the system: two huge pages.
+/// The size of a huge page on most machines.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+/// From here on memory of its own is worth a call of the system.
 const PAGES_BYTES_MIN: usize = 4 << 20;
 
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +39,7 @@ pub struct Buffer<T: Number> {
     kind: PhantomData<T>,
 }
 
-/// Floats in whole lanes: no load of a lane touches two cache lines.
+/// Floats from a cache line on, of [`Aligned::zeros`] whole lanes: no load of a lane touches two cache lines.
 pub type Aligned = Buffer<f32>;
 
 enum Memory {
@@ -50,8 +52,9 @@ impl<T: Number> Buffer<T> {
     pub fn zeroed(len: usize) -> Self {
         // More than there is of anything is refused below, as by `Vec`.
         let bytes = len.saturating_mul(size_of::<T>());
-        let pages = if bytes < PAGES_BYTES_MIN { None } else { MmapMut::map_anon(bytes).ok() };
-        let memory = match pages {
+        // Whole huge pages: of these the system gives only aligned ones, and it aligns no other maps.
+        let mapped = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).filter(|_| bytes >= PAGES_BYTES_MIN);
+        let memory = match mapped.and_then(|bytes| MmapMut::map_anon(bytes).ok()) {
             Some(pages) => {
                 // Best effort: pages of the usual size hold the same numbers.
                 #[cfg(target_os = "linux")]
@@ -70,7 +73,7 @@ impl<T: Number> Buffer<T> {
         buffer
     }
 
-    /// Leaves out what follows the first `len` numbers. Memory that was never written to was never taken.
+    /// Leaves out what follows the first `len` numbers. Pages that were never written to were never taken.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -79,7 +82,7 @@ impl<T: Number> Buffer<T> {
 impl Aligned {
     /// At least `len` zeros, in whole lanes.
     pub fn zeros(len: usize) -> Self {
-        Self::zeroed(len.next_multiple_of(LANE))
+        Self::zeroed(len.checked_next_multiple_of(LANE).unwrap_or(usize::MAX))
     }
 }
 
@@ -143,6 +146,24 @@ mod tests {
             buffer.iter_mut().zip(1..).for_each(|(number, place)| *number = place);
             assert!(buffer.iter().zip(1..).all(|(number, place)| *number == place), "{len}");
         }
+    }
+
+    /// Unless the system has none to give.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn large_ones_lie_in_huge_pages_to_the_end() {
+        let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+        let mut buffer = Buffer::<f32>::zeroed((7 << 20) / 4 + 1);
+        buffer.fill(1.0);
+        let start = format!("{:x}-", buffer.as_ptr() as usize);
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let map: Vec<&str> = maps.lines().skip_while(|line| !line.starts_with(&start)).collect();
+        // A neighbour may have become one with it: then its map begins before.
+        if map.is_empty() || enabled.is_empty() || enabled.contains("[never]") {
+            return;
+        }
+        let line = |name: &str| map.iter().find(|line| line.starts_with(name)).copied().unwrap_or_default();
+        assert!(line("VmFlags:").split_whitespace().any(|flag| flag == "hg"), "{}", line("VmFlags:"));
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn text_with_many_numbers_is_numbers_and_blanks_are_missing() {
 }
 
 #[test]
-fn times_are_numbers_of_seconds() {
+fn dates_and_times_are_numbers_of_days() {
     let n = 200i64;
     let times: ArrayRef = Arc::new((0..n).map(|row| Some(1_700_000_000_000 + row * 60_000)).collect::<TimestampMillisecondArray>());
     let dates: ArrayRef = Arc::new((0..n).map(|row| Some(row as i32 % 31)).collect::<Date32Array>());
@@ -181,7 +181,7 @@ fn times_are_numbers_of_seconds() {
     let inputs: Vec<Option<&str>> = weights.column_by_name("processed_input").unwrap().as_string::<i32>().iter().collect();
     assert_eq!(inputs, [Some("__INTERCEPT__"), Some("time"), Some("date"), Some("flag")]);
     let weight = weights.column_by_name("weight").unwrap().as_primitive::<Float64Type>();
-    for (row, expected) in [(1, 1.0 / 60.0), (2, 10.0), (3, 5.0)] {
+    for (row, expected) in [(1, 1440.0), (2, 10.0), (3, 5.0)] {
         assert!((weight.value(row) - expected).abs() < 1e-6 * expected, "{weights:?}");
     }
 }

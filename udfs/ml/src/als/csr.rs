@@ -70,15 +70,15 @@ impl Csr {
 
     /// Sorts the values of equal (row, column) pairs: otherwise they would keep the order of arrival.
     fn order_duplicates(&mut self) {
-        for row in 0..self.n_rows() {
-            let (start, end) = (self.offsets[row], self.offsets[row + 1]);
-            let mut first = start;
+        let (columns, values) = (&*self.columns, &mut *self.values);
+        for bounds in self.offsets.windows(2) {
+            let (mut first, end) = (bounds[0], bounds[1]);
             while first < end {
                 let mut last = first + 1;
-                while last < end && self.columns[last] == self.columns[first] {
+                while last < end && columns[last] == columns[first] {
                     last += 1;
                 }
-                self.values[first..last].sort_by(f32::total_cmp);
+                values[first..last].sort_by(f32::total_cmp);
                 first = last;
             }
         }

@@ -14,7 +14,7 @@ use super::{AlsParams, Factors, Feedback, Solver, dot};
 const PANEL_BYTES: usize = 16 * 1024;
 /// How far ahead of the copy rows of the other side are fetched: what fits the first-level cache beside the panel.
 const PREFETCH_BYTES: usize = 12 * 1024;
-/// Rows fetched ahead at most, also of the row that is solved next.
+/// Rows fetched ahead at most while others are copied, and of the row that is solved next.
 pub const PREFETCH_ROWS_MAX: usize = 64;
 
 /// The fixed side of a half step, as seen from a row to solve.

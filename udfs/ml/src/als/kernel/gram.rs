@@ -76,7 +76,12 @@ impl<'a> Lines<'a> {
 pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: Start<'_>, ahead: Ahead<'_>, matrix: &mut [f32]) {
     let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
     // Spread over all sums: many at once would fill the queue of what memory has to bring, and all would wait for it.
-    let pause = (stride / LANE).div_ceil(2) * (LANE / V::Register::WIDTH);
+    let n_lanes = stride / LANE;
+    let n_registers = n_lanes * (n_lanes + 1) / 2 * LANE * (LANE / V::Register::WIDTH);
+    // What a tile holds on average.
+    let registers_per_tile = if V::REGISTERS == Registers::Many { 20 } else { 12 };
+    let n_lines = ahead.places.len() * ahead.rows.rank.div_ceil(LANE);
+    let pause = (n_registers * depth / (registers_per_tile * n_lines.max(1))).max(1);
     let (mut lines, mut wait) = (Lines::new(ahead), pause);
     let fetch = || {
         wait -= 1;

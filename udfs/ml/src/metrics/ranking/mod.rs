@@ -127,15 +127,15 @@ impl RankingMetrics {
         Ok(Self::of_users(task.k, of_users, listed.count() as f64 / n_items as f64))
     }
 
-    /// Evaluates the list that is the same for everybody: items by their number of ratings in `train`, without those that
-    /// the user has seen. What a model must beat.
+    /// Evaluates the list that is the same for everybody: items by their number of ratings in `counted`, what the model was
+    /// fitted to, without those that the user has seen. What a model must beat.
     ///
     /// # Errors
     /// Those of [`Self::evaluate`].
-    pub fn evaluate_popularity(task: &RankingTask<'_>, control: &Control<'_>) -> Result<Option<Self>, LearnError> {
+    pub fn evaluate_popularity(task: &RankingTask<'_>, counted: &Csr, control: &Control<'_>) -> Result<Option<Self>, LearnError> {
         let mut counts = vec![0f32; task.train.n_columns()];
         // Exact to 16,777,216 ratings of one item; beyond, items differ by more than that in effect.
-        task.train.entries().for_each(|(_, item, _)| counts[item as usize] += 1.0);
+        counted.columns().iter().for_each(|item| counts[*item as usize] += 1.0);
         // The count is the only factor of an item, and users have 1.
         let index = ItemIndex::new(&Factors::from_vec(1, counts), None)?;
         let everybody = Factors::from_vec(1, vec![1.0; task.train.n_rows()]);

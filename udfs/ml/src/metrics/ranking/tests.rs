@@ -107,7 +107,7 @@ fn what_is_not_in_the_catalogue_is_nobodys_candidate() {
     assert_eq!((metrics.precision, metrics.recall, metrics.coverage), (0.5, 1.0, 0.5));
     assert_eq!((metrics.auc, metrics.average_rank), (Some(1.0), 0.0));
     // Nothing but 4 was ever rated: the others tie, and 0 1 is the list.
-    let popularity = with_control(1, false, |control| RankingMetrics::evaluate_popularity(&task, control)).unwrap().unwrap();
+    let popularity = with_control(1, false, |control| RankingMetrics::evaluate_popularity(&task, &train, control)).unwrap().unwrap();
     assert_eq!((popularity.n_users, popularity.hit_rate, popularity.auc, popularity.coverage), (1, 0.0, Some(0.5), 0.5));
 }
 
@@ -224,7 +224,8 @@ fn measures_follow_their_definitions_whatever_the_threads() {
             values(&metrics).iter().zip(values(&expected)).for_each(|(value, expected)| near(*value, expected));
             assert_eq!(metrics, run(3));
 
-            let popularity = with_control(2, false, |control| RankingMetrics::evaluate_popularity(&task, control)).unwrap().unwrap();
+            let popularity =
+                with_control(2, false, |control| RankingMetrics::evaluate_popularity(&task, &train, control)).unwrap().unwrap();
             let mut counts = vec![0f32; 90];
             train.entries().for_each(|(_, item, _)| counts[item as usize] += 1.0);
             let (by_count, everybody) = of_scores(150, &counts);

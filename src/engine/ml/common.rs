@@ -1,0 +1,138 @@
+//! Common tables of the query around an `ML.` function: its rows may be read from them.
+//!
+//! ```text
+//! WITH a AS (..), b AS (.. a ..)                       the input, which is planned by itself, becomes
+//! SELECT * FROM ML.PREDICT(MODEL m, TABLE b)    ──►    WITH a AS (..), b AS (.. a ..) (SELECT * FROM b)
+//! ```
+
+use crate::engine::names;
+use crate::parser::{ML_STAND_IN, MlCall, QueryStatement};
+use sqlparser::ast::helpers::attached_token::AttachedToken;
+use sqlparser::ast::{Cte, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut, With};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+/// The name by which a query inside another one knows a call of that one.
+pub fn outer_name(name: &str) -> String {
+    name.replacen(ML_STAND_IN, &format!("{ML_STAND_IN}_"), 1)
+}
+
+/// The call `number` of a statement; its input has the common tables with it that it reads of the queries around.
+pub fn with_common_tables(statement: &QueryStatement, number: usize, call: &MlCall) -> MlCall {
+    let mut call = call.clone();
+    if let Some(input) = &mut call.input {
+        let mut visible = Visible::default();
+        visible.at(&statement.query, &format!("{ML_STAND_IN}{number}"));
+        let (recursive, cte_tables) = (visible.recursive, read_by(&input.query, visible.tables));
+        if !cte_tables.is_empty() {
+            let with = With { with_token: AttachedToken::empty(), recursive, cte_tables };
+            *input.query = around(with, input.query.clone());
+            input.n_parameters = statement.n_parameters;
+        }
+    }
+    call
+}
+
+/// The query as the body of another one: what it calls its own common tables comes before those around it.
+fn around(with: With, query: Box<Query>) -> Query {
+    Query {
+        with: Some(with),
+        body: Box::new(SetExpr::Query(query)),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
+}
+
+/// The common tables in sight where a relation stands, outermost first, and whether they may read themselves.
+#[derive(Default)]
+struct Visible {
+    tables: Vec<Cte>,
+    recursive: bool,
+}
+
+impl Visible {
+    /// `query` has the relation somewhere.
+    fn at(&mut self, query: &Query, relation: &str) {
+        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
+            if has(&table.query, relation) {
+                // Those before it are in sight, those after it are not.
+                return self.at(&table.query, relation);
+            }
+            self.tables.push(table.clone());
+        }
+        self.recursive |= query.with.as_ref().is_some_and(|with| with.recursive);
+        let _ = query.body.visit(&mut Inside { visible: self, relation });
+    }
+}
+
+/// Finds the query inside another one that has a relation.
+struct Inside<'a> {
+    visible: &'a mut Visible,
+    relation: &'a str,
+}
+
+impl Visitor for Inside<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if !has(query, self.relation) {
+            return ControlFlow::Continue(());
+        }
+        self.visible.at(query, self.relation);
+        ControlFlow::Break(())
+    }
+}
+
+fn has(query: &Query, relation: &str) -> bool {
+    names::relations(query).iter().any(|name| bare(name).as_deref() == Some(relation))
+}
+
+/// A name of one part, in lower case.
+fn bare(name: &ObjectName) -> Option<String> {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+/// The common tables that a query reads, and those that these read, in their order; the innermost of a name.
+fn read_by(query: &Query, visible: Vec<Cte>) -> Vec<Cte> {
+    let read = |query: &Query| names::relations(query).iter().filter_map(bare).collect::<BTreeSet<String>>();
+    let mut wanted = read(query);
+    for own in query.with.iter().flat_map(|with| &with.cte_tables) {
+        wanted.remove(&own.alias.name.value.to_lowercase());
+    }
+    let mut needed = Vec::new();
+    for mut table in visible.into_iter().rev() {
+        if wanted.remove(&table.alias.name.value.to_lowercase()) {
+            wanted.extend(read(&table.query));
+            let _ = VisitMut::visit(&mut table.query, &mut Outer);
+            needed.push(table);
+        }
+    }
+    needed.reverse();
+    needed
+}
+
+/// Gives calls the names by which the input knows them.
+struct Outer;
+
+impl VisitorMut for Outer {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, .. } = factor
+            && let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
+            && ident.value.starts_with(ML_STAND_IN)
+        {
+            ident.value = outer_name(&ident.value);
+        }
+        ControlFlow::Continue(())
+    }
+}
