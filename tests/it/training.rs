@@ -97,3 +97,21 @@ async fn a_killed_training_leaves_the_version_before_it() {
     assert_eq!(server.sql("SELECT default_version FROM system.models").await, ["1"]);
     assert_eq!(server.sql("SELECT * FROM recommend('m', 7, 5)").await, before);
 }
+
+/// Three statements give a new name to a model at once: none fails after its work, and each has a version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_train_one_model_at_once_keep_a_version_each() {
+    let server = server_with_ratings().await;
+    let mut trainers = Vec::new();
+    for _ in 0..3 {
+        let mut client = server.client().await;
+        trainers.push(task::spawn("trainer", async move { client.rows(SHORT_TRAINING).await }));
+    }
+    for trainer in trainers {
+        trainer.await.unwrap().unwrap();
+    }
+    let mut client = server.client().await;
+    assert_eq!(client.rows("SELECT count(DISTINCT version) FROM system.model_versions WHERE model_name = 'm'").await.unwrap(), ["3"]);
+    assert_eq!(versions_on_disk(&server), 3);
+    assert_eq!(client.rows("SELECT count(*) FROM recommend('m', 7, 5)").await.unwrap(), ["5"]);
+}
