@@ -21,7 +21,7 @@ mod writer;
 mod tests;
 
 pub use changes::Change;
-pub use names::{DEFAULT_DATABASE, RESERVED_DATABASES, check_name, resolve_database_name};
+pub use names::{CATALOG, DEFAULT_DATABASE, RESERVED_DATABASES, check_name, resolve_database_name};
 pub use objects::*;
 pub use snapshot::{Relation, Snapshot};
 

@@ -2,6 +2,9 @@
 
 use crate::error::{Code, Error, Result};
 
+/// The one catalog, which the name of an object may begin with.
+pub const CATALOG: &str = "weir";
+
 /// The database that always exists.
 pub const DEFAULT_DATABASE: &str = "public";
 

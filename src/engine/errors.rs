@@ -289,7 +289,8 @@ fn plain(text: &str) -> String {
     in_sql_words(&lower_first(&without_stand_ins(&text.split_whitespace().collect::<Vec<_>>().join(" "))))
 }
 
-/// Takes the names away under which ML functions stand in a plan: `__weir_ml_0.price` is `price` to its reader.
+/// Takes the names away under which ML functions stand in a plan: `__weir_ml_0.price` and, of the query around it,
+/// `__weir_ml__0.price` are `price` to their reader.
 fn without_stand_ins(text: &str) -> String {
     let mut parts = text.split(crate::parser::ML_STAND_IN);
     let mut out = parts.next().unwrap_or_default().to_owned();

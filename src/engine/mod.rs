@@ -66,8 +66,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The one catalog's name in SQL.
-pub const CATALOG: &str = "weir";
 /// Files of a dropped table stay so long for queries that still read them.
 const DROP_GRACE: Duration = Duration::from_secs(60);
 

@@ -3,7 +3,7 @@
 //! All scans, views, common tables and sub-queries of a statement see the same [`Planning`], so a table
 //! that occurs twice is the same provider both times: one snapshot.
 
-use crate::catalog::{ObjectKey, Snapshot, View};
+use crate::catalog::{CATALOG, ObjectKey, Snapshot, View};
 use crate::engine::names::{self, KnownNames};
 use crate::engine::session::Session;
 use crate::engine::settings::{Settings, StreamReading};
@@ -218,7 +218,7 @@ impl Planning {
             for (idx, call) in statement.ml_calls.iter().enumerate() {
                 let call = ml::with_common_tables(statement, idx, call);
                 let table = Box::pin(ml::table(&planning, &call, values)).await?;
-                planning.ml_tables.insert(format!("{}{idx}", ML_STAND_IN), table);
+                planning.ml_tables.insert(format!("{ML_STAND_IN}{idx}"), table);
             }
             if let Some(values) = values {
                 parameters::into_table_functions(&mut query, values)?;
@@ -395,7 +395,7 @@ pub fn object_key(parts: &[String], current: &str) -> Result<ObjectKey> {
     match parts {
         [name] => Ok(ObjectKey::new(current, name)),
         [database, name] => Ok(ObjectKey::new(&database_name(database), name)),
-        [catalog, database, name] if catalog.eq_ignore_ascii_case(super::CATALOG) => Ok(ObjectKey::new(&database_name(database), name)),
+        [catalog, database, name] if catalog.eq_ignore_ascii_case(CATALOG) => Ok(ObjectKey::new(&database_name(database), name)),
         [catalog, _, _] => {
             Err(Error::new(Code::UndefinedDatabase, format!("catalog \"{catalog}\" does not exist")).hint("The one catalog is \"weir\"."))
         }
@@ -518,10 +518,10 @@ impl CatalogProviderList for StatementCatalog {
         None
     }
     fn catalog_names(&self) -> Vec<String> {
-        vec![super::CATALOG.into()]
+        vec![CATALOG.into()]
     }
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        name.eq_ignore_ascii_case(super::CATALOG).then(|| Arc::new(self.clone()) as Arc<dyn CatalogProvider>)
+        name.eq_ignore_ascii_case(CATALOG).then(|| Arc::new(self.clone()) as Arc<dyn CatalogProvider>)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The query engine's set-up: memory, disk, settings that keep results right.
 
+use crate::catalog::CATALOG;
 use crate::error::{Code, Error, Result};
 use crate::storage::Storage;
 use datafusion::common::config::ConfigOptions;
@@ -56,7 +57,7 @@ pub fn runtime_env(limits: &EngineLimits, storage: &Arc<Storage>) -> Result<Arc<
 pub fn session_config(limits: &EngineLimits) -> SessionConfig {
     let mut options = ConfigOptions::new();
     options.catalog.create_default_catalog_and_schema = false;
-    options.catalog.default_catalog = super::CATALOG.into();
+    options.catalog.default_catalog = CATALOG.into();
     options.catalog.default_schema = "public".into();
     options.catalog.information_schema = false; // Ours is in `information_schema`.
     options.sql_parser.enable_ident_normalization = false; // `names` resolves without regard to case.

@@ -1,14 +1,11 @@
 //! Models by the name written in SQL, in one snapshot of the catalog.
 
 use super::{Models, RecommenderModel, TrainedModel};
-use crate::catalog::{Model, ObjectKey, Snapshot};
+use crate::catalog::{CATALOG, Model, ObjectKey, Snapshot};
 use crate::error::{Code, Error, Result};
 use datafusion::common::Result as QueryResult;
 use std::sync::Arc;
 use weir_functions::{ModelLookup, Recommender};
-
-/// The one catalog, which a name may begin with.
-const CATALOG: &str = "weir";
 
 /// What the SQL functions of one statement see of the models.
 #[derive(Debug, Clone)]

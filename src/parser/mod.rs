@@ -41,6 +41,7 @@ mod view;
 pub use ast::*;
 pub use ml::ML_STAND_IN;
 pub use names::quote_name;
+pub use query::query_of;
 pub use split::split;
 
 use crate::error::Result;

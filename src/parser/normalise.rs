@@ -195,18 +195,8 @@ fn lift_top_of_arm(arm: &mut SetExpr) -> Step {
                 arm,
                 SetExpr::Values(sqlparser::ast::Values { explicit_row: false, value_keyword: false, rows: Vec::new() }),
             );
-            *arm = SetExpr::Query(Box::new(Query {
-                with: None,
-                body: Box::new(body),
-                order_by: None,
-                limit_clause: Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by: Vec::new() }),
-                fetch: None,
-                locks: Vec::new(),
-                for_clause: None,
-                settings: None,
-                format_clause: None,
-                pipe_operators: Vec::new(),
-            }));
+            let limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by: Vec::new() });
+            *arm = SetExpr::Query(Box::new(Query { limit_clause, ..super::query_of(body) }));
             Step::Continue(())
         }
         SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {

@@ -6,7 +6,7 @@ use super::lexeme::Lexeme;
 use super::syntax::Source;
 use super::{limits, ml, normalise};
 use crate::error::Result;
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, Query, SetExpr};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
@@ -37,6 +37,22 @@ pub(super) fn parse_expression(source: Source<'_>, lexemes: &[Lexeme]) -> Result
     let mut expression = read(source, lexemes, |parser| parser.parse_expr())?;
     normalise::expression(&mut expression)?;
     Ok(expression)
+}
+
+/// A query with a body and nothing else.
+pub fn query_of(body: SetExpr) -> Query {
+    Query {
+        with: None,
+        body: Box::new(body),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
 }
 
 /// The query `SELECT * FROM <these tokens>`.

@@ -115,3 +115,13 @@ async fn statements_that_train_one_model_at_once_keep_a_version_each() {
     assert_eq!(versions_on_disk(&server), 3);
     assert_eq!(client.rows("SELECT count(*) FROM recommend('m', 7, 5)").await.unwrap(), ["5"]);
 }
+
+/// Large factors ask for huge pages; an allocator that turns them off for the process would take them away unseen.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_process_may_have_huge_pages() {
+    let server = Server::start();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert!(allowed.is_none_or(|allowed| allowed.trim() == "1"), "{allowed:?}");
+}

@@ -1,8 +1,8 @@
 //! `columns`: names, types and places of the columns of every table and view.
 
 use super::rows::{Cell, Kind, Rows};
-use super::{CATALOG, InformationTable, NAME, schema_name};
-use crate::catalog::{Column, Snapshot, Table};
+use super::{InformationTable, NAME, schema_name};
+use crate::catalog::{CATALOG, Column, Snapshot, Table};
 use crate::engine::types;
 use Kind::{Number, Text};
 use datafusion::arrow::datatypes::DataType;

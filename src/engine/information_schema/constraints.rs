@@ -4,8 +4,8 @@
 
 use super::columns::table_columns;
 use super::rows::{Cell, Kind, Rows};
-use super::{CATALOG, InformationTable, schema_name};
-use crate::catalog::{Snapshot, Table};
+use super::{InformationTable, schema_name};
+use crate::catalog::{CATALOG, Snapshot, Table};
 use Kind::{Number, Text};
 
 pub(super) static TABLE_CONSTRAINTS: InformationTable = InformationTable {

@@ -19,8 +19,6 @@ use std::sync::Arc;
 
 /// The name of this schema.
 pub const NAME: &str = "information_schema";
-/// The one catalog.
-const CATALOG: &str = "weir";
 
 /// One table of the schema.
 struct InformationTable {

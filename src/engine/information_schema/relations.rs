@@ -1,8 +1,8 @@
 //! `schemata`, `tables`, `views`, `routines` and the catalog's name.
 
 use super::rows::{Cell, Kind, Rows};
-use super::{CATALOG, InformationTable, NAME, schema_name};
-use crate::catalog::{Snapshot, TableKind};
+use super::{InformationTable, NAME, schema_name};
+use crate::catalog::{CATALOG, Snapshot, TableKind};
 use crate::engine::system;
 use Kind::Text;
 use weir_functions::Group;

@@ -6,7 +6,7 @@
 //! ```
 
 use crate::engine::names;
-use crate::parser::{ML_STAND_IN, MlCall, QueryStatement};
+use crate::parser::{ML_STAND_IN, MlCall, QueryStatement, query_of};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{Cte, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut, With};
 use std::collections::BTreeSet;
@@ -25,28 +25,13 @@ pub fn with_common_tables(statement: &QueryStatement, number: usize, call: &MlCa
         visible.at(&statement.query, &format!("{ML_STAND_IN}{number}"));
         let (recursive, cte_tables) = (visible.recursive, read_by(&input.query, visible.tables));
         if !cte_tables.is_empty() {
-            let with = With { with_token: AttachedToken::empty(), recursive, cte_tables };
-            *input.query = around(with, input.query.clone());
+            let with = Some(With { with_token: AttachedToken::empty(), recursive, cte_tables });
+            // As the body of another query: what the input itself calls by these names comes first.
+            *input.query = Query { with, ..query_of(SetExpr::Query(input.query.clone())) };
             input.n_parameters = statement.n_parameters;
         }
     }
     call
-}
-
-/// The query as the body of another one: what it calls its own common tables comes before those around it.
-fn around(with: With, query: Box<Query>) -> Query {
-    Query {
-        with: Some(with),
-        body: Box::new(SetExpr::Query(query)),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }
 }
 
 /// The common tables in sight where a relation stands, outermost first, and whether they may read themselves.

@@ -111,6 +111,15 @@ static NUMBERS: &[Number] = &[
     },
 ];
 
+/// Columns that are not named here, with Spark's names for them.
+static COLUMNS: &[(&str, &str)] = &[
+    ("featuresCol", "features"),
+    ("predictionCol", "prediction"),
+    ("probabilityCol", "probability"),
+    ("rawPredictionCol", "rawPrediction"),
+    ("leafCol", ""),
+];
+
 const WARM_START: &str = "warm_start";
 
 /// Checks the options of a model type that are fixed.
@@ -129,6 +138,13 @@ pub(super) fn check(reader: &Reader, model_type: &str) -> Result<()> {
     for fixed in NUMBERS.iter().filter(|fixed| fixed.of.contains(&model_type)) {
         if let Some(number) = reader.number(fixed.name, 0.0, f64::MAX)?.filter(|number| *number != fixed.taken) {
             return Err(refused(reader, fixed.name, &number.to_string(), fixed.done, fixed.hint));
+        }
+    }
+    for (name, usual) in COLUMNS {
+        if let Some(column) = reader.text(name)?.filter(|column| column != usual) {
+            let done = "The features are the columns of the training query, and ML.PREDICT names its columns after the label.";
+            let hint = "Leave it out: select the features in the training query, and rename with AS where you predict.";
+            return Err(refused(reader, name, &format!("'{column}'"), done, hint));
         }
     }
     if reader.flag(WARM_START)? == Some(true) {

@@ -2,12 +2,14 @@
 
 use super::columns::{self, wrong_value};
 use crate::error::{Code, Error, Result};
-use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::array::{Array, ArrayRef, Int8Array, Scalar};
 use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::kernels::numeric::add;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::common::HashMap;
+use std::sync::Arc;
 
 /// The most classes of a classifier: with more, a label is a measure or a name.
 const CLASSES_MAX: usize = 256;
@@ -48,7 +50,7 @@ impl ClassEncoder {
     /// `InvalidValue` for NULL, NaN and infinite labels, and for too many classes.
     pub fn add(&mut self, array: &ArrayRef, first_row: u64) -> Result<()> {
         refuse_missing(array, &self.column, first_row)?;
-        let array = cast(array, &self.data_type).map_err(unread)?;
+        let array = comparable(&cast(array, &self.data_type).map_err(unread)?)?;
         if self.data_type.is_floating() {
             add_numbers(&array, &self.column, first_row, &mut Vec::new())?;
         }
@@ -124,7 +126,7 @@ impl ClassLookup {
             let what = format!("column \"{}\" is of type {}, the model's label is {}", self.column, array.data_type(), self.data_type);
             Error::new(Code::InvalidStatement, what).detail(format!("{error}."))
         })?;
-        let rows = self.converter.convert_columns(&[converted]).map_err(unread)?;
+        let rows = self.converter.convert_columns(&[comparable(&converted)?]).map_err(unread)?;
         for (row, key) in rows.iter().enumerate() {
             match self.places.get(key.data()) {
                 Some(code) => codes.push(*code),
@@ -151,6 +153,14 @@ pub(super) fn add_numbers(array: &ArrayRef, column: &str, first_row: u64, values
         Some(row) => Err(wrong_value(column, first_row + row as u64, "NaN").hint("Leave such rows out of the query.")),
         None => Ok(()),
     }
+}
+
+/// The labels, of which those that are equal in SQL have the same bits: -0.0 becomes 0.0.
+fn comparable(labels: &ArrayRef) -> Result<ArrayRef> {
+    if !labels.data_type().is_floating() {
+        return Ok(Arc::clone(labels));
+    }
+    add(labels, &Scalar::new(cast(&Int8Array::from(vec![0]), labels.data_type()).map_err(unread)?)).map_err(unread)
 }
 
 fn refuse_missing(array: &ArrayRef, column: &str, first_row: u64) -> Result<()> {

@@ -100,10 +100,9 @@ impl FactorModel {
         is_solved.then(|| UserVector { factors, shift: self.als.mean + solver.user_bias() })
     }
 
-    /// What each of these ratings adds to the score of `item`. A nonnegative model is explained as if it were not.
+    /// What each of these ratings adds to the score of `item`.
     pub fn explain(&self, items: &[u32], ratings: &[f32], item: u32) -> Option<Vec<f32>> {
-        let params = AlsParams { nonnegative: false, ..self.params.clone() };
-        self.solver(&params).explain(items, ratings, item)
+        self.solver(&self.params).explain(items, ratings, item)
     }
 
     fn solver(&self, params: &AlsParams) -> FoldIn<'_> {

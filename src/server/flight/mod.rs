@@ -30,6 +30,8 @@ mod status;
 mod tickets;
 mod xdbc;
 
+// Its schemas are the databases.
+pub use crate::catalog::CATALOG as CATALOG_NAME;
 use crate::engine::Engine;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use service::FlightSql;
@@ -37,9 +39,6 @@ use sessions::{ClientSession, IdleTable, KeyMaker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-
-/// The one catalog that clients see; databases are its schemas.
-pub const CATALOG_NAME: &str = "weir";
 
 /// ADBC sends a whole ingest batch in one message; tonic's default of 4 MiB breaks that.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -66,6 +66,8 @@ fn what_would_make_another_model_elsewhere_is_refused() {
     refused("logistic_reg", ("threshold", "0.7"), &["is 0.7", "ML.PREDICT"]);
     for model_type in MODEL_TYPES {
         refused(model_type, ("warm_start", "true"), &["is TRUE", "fitted from the beginning"]);
+        refused(model_type, ("featuresCol", "age"), &["is 'age'", "training query"]);
+        refused(model_type, ("predictionCol", "guess"), &["is 'guess'", "AS"]);
     }
     check_error(parse("elastic_net", &[("standardization", "true"), ("l1_reg", "1")]), Code::NotSupported, &["use regParam"]);
     check_error(parse("glm", &[("standardization", "true"), ("regParam", "1")]), Code::NotSupported, &["standardization"]);
@@ -94,6 +96,7 @@ fn what_says_the_same_elsewhere_is_taken() {
         parse(model_type, given).unwrap_or_else(|error| panic!("{model_type} {given:?}: {error}"));
     };
     check("boosted_tree_regressor", &[("lossType", "Squared"), ("impurity", "variance"), ("minWeightFractionPerNode", "0.0")]);
+    check("linear_reg", &[("featuresCol", "features"), ("predictionCol", "prediction")]);
     check("boosted_tree_classifier", &[("lossType", "logistic"), ("tree_method", "AUTO"), ("validationTol", "0.01")]);
     check(
         "boosted_tree_classifier",

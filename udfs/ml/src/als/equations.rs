@@ -7,8 +7,9 @@
 //!   …                                                           b += Σ target·y
 //! ```
 
-use super::kernel::{self, Ahead, Aligned, Isa, Start, Weighted};
+use super::kernel::{self, Ahead, Isa, Start, Weighted};
 use super::{AlsParams, Factors, Feedback, Solver, dot};
+use crate::memory::Aligned;
 
 /// Bytes of the panel: with the matrix of rank 64 it stays in a first-level cache of 48 KiB, and with tiles of it in one of 32.
 const PANEL_BYTES: usize = 16 * 1024;
@@ -189,6 +190,16 @@ impl Equations {
     /// Lambda as it stands on the diagonal.
     pub fn lambda(&self, row: &RowRatings<'_>) -> f32 {
         (self.params.lambda * self.params.scale(row.values)) as f32
+    }
+
+    /// Makes the equation of an unknown `x = 0`, and takes it out of the others.
+    pub fn fix_at_zero(&mut self, place: usize) {
+        for other in 0..self.rank {
+            self.matrix[place * self.stride + other] = 0.0;
+            self.matrix[other * self.stride + place] = 0.0;
+        }
+        self.matrix[place * self.stride + place] = 1.0;
+        self.right[place] = 0.0;
     }
 
     fn clear(&mut self) {

@@ -1,6 +1,6 @@
 //! Dense factor matrices.
 
-use super::kernel::Aligned;
+use crate::memory::Aligned;
 use crate::random::Stream;
 
 /// A dense matrix of `n_rows` × `rank`, row-major.

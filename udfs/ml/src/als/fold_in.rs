@@ -112,17 +112,17 @@ impl<'a> FoldIn<'a> {
     /// What each rating of a user contributes to the score of the item `target`, in the order of the ratings.
     ///
     /// The contributions sum to the product of the user's and the item's factors (plus the user's bias, where it is
-    /// learned). `None` for nonnegative models, whose scores are no sums over ratings, and where [`Self::solve`]
-    /// returns false.
+    /// learned). Those of a nonnegative model go through the factors that are not zero: between them its equations are
+    /// those of any other model. `None` where [`Self::solve`] returns false.
     ///
     /// # Cost
-    /// That of [`Self::solve`].
+    /// That of [`Self::solve`], twice for nonnegative models.
     ///
     /// # Source
     /// Hu, Koren, Volinsky 2008, *Collaborative Filtering for Implicit Feedback Datasets*, §5.
     pub fn explain(&mut self, items: &[u32], ratings: &[f32], target: u32) -> Option<Vec<f32>> {
         let rank = self.fixed.items.rank();
-        if self.params.nonnegative || !self.is_usable(items, ratings) || target as usize >= self.fixed.items.n_rows() {
+        if !self.is_usable(items, ratings) || target as usize >= self.fixed.items.n_rows() {
             return None;
         }
         if items.is_empty() {
@@ -135,7 +135,15 @@ impl<'a> FoldIn<'a> {
         }
         let base = self.base(items, ratings);
         let row = RowRatings { neighbours: items, values: ratings, next: &[], base };
-        if !self.solver.solve_for(&self.fixed.others(), &row, &self.target, &mut self.unknowns) {
+        let others = self.fixed.others();
+        let mut is_free = vec![true; self.unknowns.len()];
+        if self.params.nonnegative {
+            self.unknowns.fill(0.0);
+            let Outcome::Solved { .. } = self.solver.solve(&others, &row, || true, &mut self.unknowns) else { return None };
+            // A bias may be below zero.
+            is_free[..rank].iter_mut().zip(&self.unknowns).for_each(|(is_free, factor)| *is_free = *factor > 0.0);
+        }
+        if !self.solver.solve_for(&others, &row, &self.target, |place| is_free[place], &mut self.unknowns) {
             return None;
         }
         let bias = if self.fixed.is_learned { self.unknowns[rank] } else { 0.0 };

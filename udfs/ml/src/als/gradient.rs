@@ -4,7 +4,7 @@
 
 use super::dot;
 use super::equations::{Equations, Gram};
-use super::kernel::Aligned;
+use crate::memory::Aligned;
 
 /// Scratch space for one rank.
 #[derive(Debug)]

@@ -12,8 +12,8 @@
 
 use super::descent::Descent;
 use super::equations::Equations;
-use super::kernel::Aligned;
 use super::row_solver::pivot_limits;
+use crate::memory::Aligned;
 
 /// Exchanges before coordinate descent takes over.
 const EXCHANGES_MAX: usize = 60;

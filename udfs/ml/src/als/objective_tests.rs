@@ -298,11 +298,8 @@ fn an_explanation_sums_to_the_score() {
         let mut fold_in = FoldIn::new(&model.items, &params, None).with_bias(params.bias, model.mean, &model.item_bias);
         for (user, target) in [(0u32, 1u32), (7, 39), (30, 12)] {
             let (items, values) = ratings.row(user as usize);
-            let Some(parts) = fold_in.explain(items, values, target) else {
-                assert!(params.nonnegative, "{params:?}");
-                continue;
-            };
-            assert!(!params.nonnegative && parts.len() == items.len());
+            let parts = fold_in.explain(items, values, target).unwrap();
+            assert_eq!(parts.len(), items.len());
             let learned = if params.bias == Bias::Learned { model.user_bias[user as usize] } else { 0.0 };
             let expected = dot(model.users.row(user as usize), model.items.row(target as usize)) + learned;
             let sum: f32 = parts.iter().sum();

@@ -4,9 +4,10 @@ use super::cholesky::solve_f64;
 use super::equations::{Equations, Others, RowRatings};
 use super::factors::dot_f64;
 use super::gradient::{Gradient, Operator};
-use super::kernel::{Aligned, Isa};
+use super::kernel::Isa;
 use super::nonnegative::NonNegative;
 use super::{AlsParams, Solver};
+use crate::memory::Aligned;
 
 /// A pivot below this part of its diagonal entry has lost all its digits.
 const PIVOT_MIN: f32 = 1e-5;
@@ -104,12 +105,21 @@ impl RowSolver {
         gain.map_or(Outcome::Unsolvable, |gain| Outcome::Solved { loss: self.equations.energy - gain })
     }
 
-    /// Solves a row's equations for another right side, `target`; false when they are singular.
-    pub fn solve_for(&mut self, others: &Others<'_>, row: &RowRatings<'_>, target: &[f32], x: &mut [f32]) -> bool {
+    /// Solves a row's equations for another right side, `target`, with the unknowns for which `is_free`; the others are
+    /// zero. False when they are singular.
+    pub fn solve_for(
+        &mut self,
+        others: &Others<'_>,
+        row: &RowRatings<'_>,
+        target: &[f32],
+        is_free: impl Fn(usize) -> bool,
+        x: &mut [f32],
+    ) -> bool {
         (0..2).any(|attempt| {
             self.equations.build(others, row, || true);
             self.equations.right.fill(0.0);
             self.equations.right[..target.len()].copy_from_slice(target);
+            (0..target.len()).filter(|place| !is_free(*place)).for_each(|place| self.equations.fix_at_zero(place));
             if attempt == 0 {
                 let is_solved = self.cholesky();
                 x.copy_from_slice(&self.x[..x.len()]);

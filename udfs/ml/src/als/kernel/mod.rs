@@ -31,9 +31,10 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use crate::memory::{Aligned, LANE};
 pub use gather::{Rows, Weighted, fetch};
 pub use gram::{Ahead, Start};
+
+use crate::memory::LANE;
 
 /// The kernels of one instruction set; each method of [`Isa`] explains its own.
 #[allow(clippy::type_complexity)]

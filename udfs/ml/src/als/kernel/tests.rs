@@ -1,6 +1,7 @@
 //! Each instruction set of this machine against plain f64 arithmetic, and against each other.
 
 use super::*;
+use crate::memory::Aligned;
 use crate::random::Stream;
 
 fn numbers(n: usize, seed: u64) -> Vec<f32> {
