@@ -10,9 +10,9 @@ const RATE: u64 = 100;
 const EVENTS_MAX: u64 = 600 * RATE;
 /// Queries of one measurement; a round has two measurements with the tenth table and two without.
 const QUERIES: usize = 100;
-/// The tests beside this one disturb some rounds. A table that holds others up does so in all of them.
-const ROUNDS_MAX: usize = 3;
-/// How much longer queries may take with the tenth table than without it.
+/// What else the machine does disturbs some rounds. A table that holds others up does so in all of them.
+const ROUNDS_MAX: usize = 5;
+/// How much longer queries may take with the tenth table than without it: half of them, and all but one in a hundred.
 const RATIO_MAX: f64 = 1.5;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,8 +46,7 @@ async fn nine_tables_do_not_notice(dead: &str) {
         until(&mut client, &format!("SELECT count(*) > 0 FROM live_{n}"), "true").await;
     }
 
-    let mut all_times: [Vec<Duration>; 2] = Default::default();
-    let mut ratios: Vec<f64> = Vec::new();
+    let mut ratios: Vec<[f64; 2]> = Vec::new();
     for round in 1..=ROUNDS_MAX {
         let mut times: [Vec<Duration>; 2] = Default::default();
         // In this order what changes slowly, such as the number of files, counts on both sides.
@@ -55,21 +54,16 @@ async fn nine_tables_do_not_notice(dead: &str) {
             set_tenth(&mut client, is_there).await;
             measure(&mut client, &mut times[usize::from(is_there)]).await;
         }
-        let [without, with] = times.each_ref().map(|times| percentile(times, 99));
-        println!("round {round}: p99 {without:.1?} without the tenth table, {with:.1?} with it");
-        ratios.push(with.as_secs_f64() / without.as_secs_f64());
-        for (all, new) in all_times.iter_mut().zip(&times) {
-            all.extend_from_slice(new);
-        }
-        if ratios[round - 1] <= RATIO_MAX {
+        ratios.push([50, 99].map(|hundredths| {
+            let [without, with] = times.each_ref().map(|times| percentile(times, hundredths));
+            println!("round {round}: p{hundredths} {without:.1?} without the tenth table, {with:.1?} with it");
+            with.as_secs_f64() / without.as_secs_f64()
+        }));
+        if is_unnoticed(&ratios[round - 1]) {
             break;
         }
     }
-    let [without, with] = all_times.each_ref().map(|times| percentile(times, 50));
-    println!("median {without:.1?} without the tenth table, {with:.1?} with it");
-    assert!(ratios.iter().any(|ratio| *ratio <= RATIO_MAX), "p99 with the tenth table to p99 without it: {ratios:.2?}");
-    let ratio = with.as_secs_f64() / without.as_secs_f64();
-    assert!(ratio <= RATIO_MAX, "the median with the tenth table is {ratio:.2} times that without it");
+    assert!(ratios.iter().any(is_unnoticed), "p50 and p99 with the tenth table to those without it: {ratios:.2?}");
 
     set_tenth(&mut client, true).await;
     for (n, producing) in producers.into_iter().enumerate() {
@@ -82,6 +76,11 @@ async fn nine_tables_do_not_notice(dead: &str) {
     let shown = client.rows("SELECT state, last_error FROM system.streams WHERE table_name = 'dead'").await.unwrap();
     assert!(shown.len() == 1 && shown[0].starts_with("retrying\t") && shown[0].contains(dead), "{shown:?}");
     assert_eq!(client.rows("SELECT count(*) FROM dead").await.unwrap(), ["0"], "the tenth answers too");
+}
+
+/// Whether queries take as long with the tenth table as without it.
+fn is_unnoticed(ratios: &[f64; 2]) -> bool {
+    ratios.iter().all(|ratio| *ratio <= RATIO_MAX)
 }
 
 /// Lets the tenth table look for its broker, or rest.
