@@ -92,7 +92,18 @@ CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name [PARTITIONED BY (column [, ..])] 
 INSERT OVERWRITE [TABLE] name [PARTITION (column [= value] [, ..])] query",
     ),
     topic("KILL QUERY", "cancel a query", "KILL QUERY 'query_id'"),
-    topic("ML.EVALUATE", "measure a model", "SELECT * FROM ML.EVALUATE(MODEL name [, TABLE table | (query)])"),
+    topic(
+        "ML.EVALUATE",
+        "measure a model",
+        "SELECT * FROM ML.EVALUATE(MODEL name [, TABLE table | (query)] [, STRUCT(0.3 AS threshold)])
+SELECT * FROM ML.CONFUSION_MATRIX(MODEL name [, TABLE table | (query)] [, STRUCT(0.3 AS threshold)])
+SELECT * FROM ML.ROC_CURVE(MODEL name [, TABLE table | (query)])",
+    ),
+    topic(
+        "ML.PREDICT",
+        "let a model predict rows",
+        "SELECT * FROM ML.PREDICT(MODEL name, { TABLE table | (query) } [, STRUCT(0.3 AS threshold)])",
+    ),
     topic(
         "ML.RECOMMEND",
         "ask a recommender for many users",

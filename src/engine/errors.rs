@@ -291,7 +291,7 @@ fn plain(text: &str) -> String {
 
 /// Takes the names away under which ML functions stand in a plan: `__weir_ml_0.price` and, of the query around it,
 /// `__weir_ml__0.price` are `price` to their reader.
-fn without_stand_ins(text: &str) -> String {
+pub(super) fn without_stand_ins(text: &str) -> String {
     let mut parts = text.split(crate::parser::ML_STAND_IN);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {

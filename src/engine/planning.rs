@@ -228,7 +228,7 @@ impl Planning {
             let mut state = (*planning.state).clone();
             state.register_catalog_list(Arc::new(StatementCatalog(planning)));
             let statement = EngineStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
-            state.statement_to_plan(statement).await.map_err(errors::from_datafusion)
+            ml::with_readable_names(state.statement_to_plan(statement).await.map_err(errors::from_datafusion)?)
         })
     }
 

@@ -26,7 +26,7 @@ mod tuning;
 pub use evaluation::{Evaluation, Measure};
 pub use lookup::CatalogLookup;
 pub use option::ModelOption;
-pub use predictor::{ModelTable, PredictorModel, PredictorOptions};
+pub use predictor::{ModelTable, PredictorModel, PredictorOptions, ScoreTable, Scores};
 pub use recommender::{NewRatings, Online, OnlineNumbers, RecommendRequest, RecommendedRows, RecommenderModel, RecommenderOptions};
 pub use registry::{Loaded, Models};
 pub use report::{Iteration, TrainingReport, Trial};

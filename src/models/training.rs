@@ -5,10 +5,10 @@ use super::predictor::{self, PredictorOptions};
 use super::recommender::{self, RecommenderOptions};
 use super::report::TrainingReport;
 use super::spark::{self, SparkOptions};
-use super::{Evaluation, PredictorModel, RecommenderModel};
+use super::{PredictorModel, RecommenderModel};
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::memory_pool::MemoryPool;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -52,9 +52,10 @@ impl ModelOptions {
         if folded == spark::MODEL_TYPE {
             return SparkOptions::parse(model, options).map(Self::Spark);
         }
-        let known = recommender::MODEL_TYPES.iter().chain(predictor::MODEL_TYPES).chain([&spark::MODEL_TYPE]).copied();
+        let known: Vec<&str> = recommender::MODEL_TYPES.iter().chain(predictor::MODEL_TYPES).chain([&spark::MODEL_TYPE]).copied().collect();
         let what = format!("model \"{model}\" has the unknown model type \"{name}\"");
-        Err(Error::unknown(Code::InvalidParameter, what, name, known))
+        let types = format!("There are {}.", known.join(", "));
+        Err(Error::unknown(Code::InvalidParameter, what, name, known).detail(types))
     }
 
     /// The type under which the catalog lists the model, in BigQuery's spelling.
@@ -142,39 +143,6 @@ impl TrainedModel {
         match self {
             Self::Recommender(model) => model.bytes(),
             Self::Predictor(model) => model.bytes(),
-        }
-    }
-
-    /// The evaluation on the rows held out in training: the answer of `ML.EVALUATE(MODEL m)`.
-    ///
-    /// # Errors
-    /// `InvalidStatement` when no rows were held out.
-    pub fn held_out(&self) -> Result<&Evaluation> {
-        match self {
-            Self::Recommender(model) => model.held_out(),
-            Self::Predictor(model) => model.held_out(),
-        }
-    }
-
-    /// What [`TrainedModel::evaluate`] answers, without numbers: its columns are known before a row is read.
-    pub fn evaluation_form(&self) -> Evaluation {
-        match self {
-            Self::Recommender(model) => model.evaluation_form(),
-            Self::Predictor(model) => model.evaluation_form(),
-        }
-    }
-
-    /// Scores the rows of a query, whose columns are found by the names of the training query.
-    ///
-    /// Dropping the future stops it.
-    ///
-    /// # Errors
-    /// `UndefinedColumn` for a missing column, `InvalidValue` with the row for a value that cannot be scored,
-    /// and those of `rows`.
-    pub async fn evaluate(&self, schema: &Schema, rows: Rows<'_>) -> Result<Evaluation> {
-        match self {
-            Self::Recommender(model) => recommender::evaluate(model, schema, rows).await,
-            Self::Predictor(model) => model.evaluate(schema, rows).await,
         }
     }
 }

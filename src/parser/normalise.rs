@@ -7,8 +7,8 @@ use super::syntax::Source;
 use super::{limits, ml, types};
 use crate::error::{Code, Error, Result};
 use sqlparser::ast::{
-    DataType, Expr, Fetch, LimitClause, ObjectName, OffsetRows, Query, Select, SetExpr, TableFactor, Top, TopQuantity, Value, VisitMut,
-    VisitorMut,
+    AccessExpr, DataType, Expr, Fetch, Ident, LimitClause, ObjectName, OffsetRows, Query, Select, SetExpr, TableFactor, Top, TopQuantity,
+    Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Token;
 use std::ops::ControlFlow;
@@ -132,9 +132,13 @@ impl VisitorMut for Pass {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> Step {
-        if let Expr::Cast { data_type, .. } = expression {
-            let written = std::mem::replace(data_type, DataType::Unspecified);
-            *data_type = types::normalise(written);
+        match expression {
+            Expr::Cast { data_type, .. } => {
+                let written = std::mem::replace(data_type, DataType::Unspecified);
+                *data_type = types::normalise(written);
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => name_fields(root, access_chain),
+            _ => {}
         }
         Step::Continue(())
     }
@@ -147,6 +151,29 @@ impl Pass {
             part.as_ident().and_then(|ident| ident.value.strip_prefix(ml::ML_STAND_IN)).and_then(|digits| digits.parse::<usize>().ok());
         if let Some(seen) = number.and_then(|number| self.ml_tables.get_mut(number)) {
             *seen = true;
+        }
+    }
+}
+
+/// `t.a[1].b` is the column `t.a`, a place and a field: names before the first place are those of one column, and those after
+/// it, like that of `f(x).b`, become texts, as the planner wants fields.
+fn name_fields(root: &mut Expr, access_chain: &mut Vec<AccessExpr>) {
+    if let Expr::Identifier(first) = root {
+        let n_parts = access_chain.iter().take_while(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_)))).count();
+        let parts = access_chain.drain(..n_parts).filter_map(|access| match access {
+            AccessExpr::Dot(Expr::Identifier(part)) => Some(part),
+            _ => None,
+        });
+        let parts: Vec<Ident> = std::iter::once(first.clone()).chain(parts).collect();
+        if parts.len() > 1 {
+            *root = Expr::CompoundIdentifier(parts);
+        }
+    }
+    for access in access_chain {
+        if let AccessExpr::Dot(name) = access
+            && let Expr::Identifier(field) = name
+        {
+            *name = Expr::value(Value::SingleQuotedString(field.value.clone()));
         }
     }
 }

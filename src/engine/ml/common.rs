@@ -5,16 +5,36 @@
 //! SELECT * FROM ML.PREDICT(MODEL m, TABLE b)    ──►    WITH a AS (..), b AS (.. a ..) (SELECT * FROM b)
 //! ```
 
-use crate::engine::names;
+use crate::engine::{errors, names};
+use crate::error::Result;
 use crate::parser::{ML_STAND_IN, MlCall, QueryStatement, query_of};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{Cte, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut, With};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// The name by which a query inside another one knows a call of that one.
 pub fn outer_name(name: &str) -> String {
     name.replacen(ML_STAND_IN, &format!("{ML_STAND_IN}_"), 1)
+}
+
+/// Takes the names away under which calls stand in a query from those of its columns: `min(__weir_ml_0.price)` is `min(price)`,
+/// if there is no other column of that name.
+pub fn with_readable_names(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let names: Vec<String> = schema.fields().iter().map(|field| errors::without_stand_ins(field.name())).collect();
+    let is_taken = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
+    if names.iter().zip(schema.fields()).all(|(name, field)| name == field.name()) {
+        return Ok(plan);
+    }
+    let columns = schema.columns().into_iter().zip(&names).map(|(column, name)| match *name == column.name || is_taken(name) {
+        true => Expr::Column(column),
+        false => Expr::Column(column).alias(name),
+    });
+    let columns: Vec<Expr> = columns.collect();
+    LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(errors::from_datafusion)
 }
 
 /// The call `number` of a statement; its input has the common tables with it that it reads of the queries around.

@@ -12,7 +12,7 @@ use crate::catalog::Model;
 use crate::engine::planning::Planning;
 use crate::engine::{ddl, dml, errors, new_rows};
 use crate::error::{Code, Error, Result};
-use crate::models::{Loaded, ModelTable, TrainedModel};
+use crate::models::{Loaded, ModelTable, RecommenderModel, ScoreTable, TrainedModel};
 use crate::parser::{MlCall, OptionValue, SqlOption};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::TableProvider;
@@ -23,7 +23,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use std::sync::Arc;
 
 pub use columns::add_functions;
-pub use common::{outer_name, with_common_tables};
+pub use common::{outer_name, with_common_tables, with_readable_names};
 
 /// The functions, for messages.
 const FUNCTIONS: &[&str] = &[
@@ -64,7 +64,9 @@ pub async fn table(planning: &Planning, call: &MlCall, values: Option<&[ScalarVa
     let model = table.model()?;
     let loaded = planning.engine().models().load(&model, model.default_version)?;
     let info = match function.as_str() {
-        "EVALUATE" => return table.evaluate(loaded.model).await,
+        "EVALUATE" => return table.scores(loaded.model, ScoreTable::Evaluate).await,
+        "CONFUSION_MATRIX" => return table.scores(loaded.model, ScoreTable::ConfusionMatrix).await,
+        "ROC_CURVE" => return table.scores(loaded.model, ScoreTable::RocCurve).await,
         "PREDICT" => return table.predict(loaded.model).await,
         "RECOMMEND" => return table.recommend(loaded.model).await,
         "TRAINING_INFO" => table.info(|| loaded.report.training_info())?,
@@ -72,8 +74,6 @@ pub async fn table(planning: &Planning, call: &MlCall, values: Option<&[ScalarVa
         "FEATURE_INFO" => table.of_predictor(&loaded, ModelTable::FeatureInfo)?,
         "FEATURE_IMPORTANCE" => table.of_predictor(&loaded, ModelTable::FeatureImportance)?,
         "WEIGHTS" => table.of_predictor(&loaded, ModelTable::Weights)?,
-        "CONFUSION_MATRIX" => table.of_predictor(&loaded, ModelTable::ConfusionMatrix)?,
-        "ROC_CURVE" => table.of_predictor(&loaded, ModelTable::RocCurve)?,
         "CENTROIDS" => table.of_predictor(&loaded, ModelTable::Centroids)?,
         _ => table.of_predictor(&loaded, ModelTable::PrincipalComponents)?,
     };
@@ -114,11 +114,13 @@ impl MlTable<'_> {
     fn of_predictor(&self, loaded: &Loaded, table: ModelTable) -> Result<RecordBatch> {
         self.info(|| match &loaded.model {
             TrainedModel::Predictor(model) => model.table(table),
-            TrainedModel::Recommender(model) => {
-                let what = format!("model \"{}\" is a recommender and has no {}", model.name(), self.name());
-                Err(Error::new(Code::WrongObject, what).hint("EXPORT MODEL writes its factors as Parquet files."))
-            }
+            TrainedModel::Recommender(model) => Err(self.not_of_recommender(model)),
         })
+    }
+
+    fn not_of_recommender(&self, model: &RecommenderModel) -> Error {
+        let what = format!("model \"{}\" is a recommender and has no {}", model.name(), self.name());
+        Error::new(Code::WrongObject, what).hint("EXPORT MODEL writes its factors as Parquet files.")
     }
 
     /// Refuses options that the function does not have.

@@ -1,4 +1,4 @@
-//! `ML.PREDICT(MODEL m, TABLE t | (query))`: the rows of a query with predictions beside them.
+//! `ML.PREDICT(MODEL m, TABLE t | (query) [, STRUCT(0.3 AS threshold)])`: the rows of a query with predictions beside them.
 //!
 //! The call becomes a part of the plan, a function of the columns that the model reads, so that the rest of
 //! the statement reaches the rows: filters go down to their tables, columns that nobody wants are not read,
@@ -27,13 +27,14 @@ const PREDICTION: &str = "__weir_prediction";
 impl MlTable<'_> {
     /// The rows of the query with the model's columns after theirs.
     pub(super) async fn predict(&self, model: TrainedModel) -> Result<Arc<dyn TableProvider>> {
-        self.check_options(&[])?;
+        self.check_options(&["threshold"])?;
+        let threshold = self.threshold(&model)?;
         let Some(plan) = self.input().await? else {
             return Err(Error::new(Code::InvalidStatement, "ML.PREDICT needs the rows to predict")
                 .hint("Write ML.PREDICT(MODEL m, TABLE t) or ML.PREDICT(MODEL m, (SELECT ..))."));
         };
         let predicting = match model {
-            TrainedModel::Predictor(model) => Predicting::Predictor(model),
+            TrainedModel::Predictor(model) => Predicting::Predictor { model, threshold },
             TrainedModel::Recommender(model) => Predicting::Recommender(model),
         };
         Ok(Arc::new(ViewTable::new(with_predictions(plan, predicting)?, None)))
@@ -75,14 +76,14 @@ fn signature() -> Signature {
 /// What predicts.
 #[derive(Debug, Clone)]
 enum Predicting {
-    Predictor(Arc<PredictorModel>),
+    Predictor { model: Arc<PredictorModel>, threshold: Option<f64> },
     Recommender(Arc<RecommenderModel>),
 }
 
 impl Predicting {
     fn output_fields(&self, schema: &Schema) -> Result<Vec<Field>> {
         match self {
-            Self::Predictor(model) => model.output_fields(schema),
+            Self::Predictor { model, .. } => model.output_fields(schema),
             Self::Recommender(model) => model.output_fields(schema),
         }
     }
@@ -90,22 +91,23 @@ impl Predicting {
     /// The columns that it reads.
     fn input_places(&self, schema: &Schema) -> Result<Vec<usize>> {
         match self {
-            Self::Predictor(model) => model.input_places(schema),
+            Self::Predictor { model, .. } => model.input_places(schema),
             Self::Recommender(model) => model.input_places(schema),
         }
     }
 
     fn predict(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
         match self {
-            Self::Predictor(model) => model.predict(rows),
+            Self::Predictor { model, threshold } => model.predict(rows, *threshold),
             Self::Recommender(model) => model.predict_rows(rows),
         }
     }
 
-    fn address(&self) -> *const () {
+    /// What tells two of them apart: the version of the model in memory, and the bits of the threshold.
+    fn key(&self) -> (*const (), Option<u64>) {
         match self {
-            Self::Predictor(model) => Arc::as_ptr(model).cast(),
-            Self::Recommender(model) => Arc::as_ptr(model).cast(),
+            Self::Predictor { model, threshold } => (Arc::as_ptr(model).cast(), threshold.map(f64::to_bits)),
+            Self::Recommender(model) => (Arc::as_ptr(model).cast(), None),
         }
     }
 }
@@ -120,10 +122,10 @@ struct Predict {
     signature: Signature,
 }
 
-// Two calls are the same when they ask the same version of the model about columns of the same names.
+// Two calls are the same when they ask the same version of the model in the same way about columns of the same names.
 impl PartialEq for Predict {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.model.address(), other.model.address()) && self.inputs == other.inputs
+        self.model.key() == other.model.key() && self.inputs == other.inputs
     }
 }
 
@@ -131,7 +133,7 @@ impl Eq for Predict {}
 
 impl Hash for Predict {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.model.address().hash(state);
+        self.model.key().hash(state);
         self.inputs.hash(state);
     }
 }

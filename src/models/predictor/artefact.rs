@@ -2,7 +2,7 @@
 
 use super::PredictorModel;
 use super::learned::{Learned, LearnedKind, Task};
-use super::scoring::HeldOut;
+use super::scoring::Scores;
 use super::stored;
 use crate::error::Result;
 use crate::models::artefact::{Files, Parts, parquet_file, unwritable};
@@ -23,7 +23,7 @@ struct Manifest {
     kind: LearnedKind,
     /// What the learner says about itself.
     learned: Value,
-    held_out: Option<HeldOut>,
+    held_out: Option<Scores>,
 }
 
 /// A [`Task`]; the classes are in [`CLASSES`].

@@ -100,7 +100,7 @@ static NUMBERS: &[Number] = &[
         of: LOGISTIC,
         taken: 0.5,
         done: "The likelier class is predicted.",
-        hint: "Compare the probability that ML.PREDICT gives with the threshold in the query.",
+        hint: "Give it when you ask: ML.PREDICT(MODEL m, TABLE t, STRUCT(0.3 AS threshold)); ML.EVALUATE takes it too.",
     },
     Number {
         name: "minWeightFractionPerNode",

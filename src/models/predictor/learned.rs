@@ -77,8 +77,7 @@ pub(in crate::models) struct Predictions {
     /// Row by row, [`Task::width`] numbers each: the prediction, the probability of every class, the distance to
     /// every centroid, the components.
     pub values: Vec<f64>,
-    /// The chosen class of every row, where it is not the most probable one (thresholds of Spark); ties go to
-    /// the first class.
+    /// The chosen class of every row, where it is not the most probable one (thresholds); ties go to the first class.
     pub chosen: Option<Vec<u32>>,
 }
 
@@ -111,8 +110,7 @@ pub(in crate::models) trait Learned: Debug + Send + Sync {
     /// Memory in bytes.
     fn bytes(&self) -> usize;
 
-    /// A table about the model; `None` when there is no such table. The confusion matrix and the ROC curve are
-    /// not asked for here: they come from the held-out rows.
+    /// A table about the model; `None` when there is no such table.
     ///
     /// # Errors
     /// Only internal ones.

@@ -33,11 +33,12 @@ mod validation; //           fits scored on rows that they have not seen
 mod tests;
 
 pub use options::PredictorOptions;
+pub use scoring::Scores;
 pub(super) use training::train;
 
 use self::labels::ClassLookup;
-use self::learned::{Holds, Learned, Task};
-use self::scoring::{HeldOut, Scorer, Truth};
+use self::learned::{Holds, Learned, Predictions, Task};
+use self::scoring::{Scorer, Truth};
 use super::evaluation::Evaluation;
 use super::training::Rows;
 use crate::error::{Code, Error, Result};
@@ -73,8 +74,6 @@ pub enum ModelTable {
     FeatureInfo,
     FeatureImportance,
     Weights,
-    ConfusionMatrix,
-    RocCurve,
     Centroids,
     PrincipalComponents,
 }
@@ -86,10 +85,27 @@ impl ModelTable {
             Self::FeatureInfo => "ML.FEATURE_INFO",
             Self::FeatureImportance => "ML.FEATURE_IMPORTANCE",
             Self::Weights => "ML.WEIGHTS",
-            Self::ConfusionMatrix => "ML.CONFUSION_MATRIX",
-            Self::RocCurve => "ML.ROC_CURVE",
             Self::Centroids => "ML.CENTROIDS",
             Self::PrincipalComponents => "ML.PRINCIPAL_COMPONENTS",
+        }
+    }
+}
+
+/// A table about predictions whose truth is known, by the name of its `ML.` function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreTable {
+    Evaluate,
+    ConfusionMatrix,
+    RocCurve,
+}
+
+impl ScoreTable {
+    /// The name of the function.
+    fn function(self) -> &'static str {
+        match self {
+            Self::Evaluate => "ML.EVALUATE",
+            Self::ConfusionMatrix => "ML.CONFUSION_MATRIX",
+            Self::RocCurve => "ML.ROC_CURVE",
         }
     }
 }
@@ -102,7 +118,7 @@ pub struct PredictorModel {
     pub(super) model_type: String,
     pub(super) task: Task,
     pub(super) learned: Arc<dyn Learned>,
-    held_out: Option<HeldOut>,
+    held_out: Option<Scores>,
 }
 
 impl PredictorModel {
@@ -130,14 +146,46 @@ impl PredictorModel {
         Ok(output::fields(&self.task))
     }
 
-    /// The added columns for the rows of a batch; features are found by name, without regard to case.
+    /// The added columns for the rows of a batch; features are found by name, without regard to case. `threshold`: rows of at
+    /// least this probability of the second class are of that class, instead of the more probable one.
     ///
     /// # Errors
-    /// Those of [`PredictorModel::output_fields`].
-    pub fn predict(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    /// Those of [`PredictorModel::output_fields`] and [`PredictorModel::check_threshold`].
+    pub fn predict(&self, rows: &RecordBatch, threshold: Option<f64>) -> Result<Vec<ArrayRef>> {
         let columns: Vec<ArrayRef> =
             self.input_places(rows.schema_ref())?.into_iter().map(|place| Arc::clone(rows.column(place))).collect();
-        output::columns(&self.task, &self.learned.predict(&columns, rows.num_rows())?, rows.num_rows())
+        output::columns(&self.task, &self.predictions(&columns, rows.num_rows(), threshold)?, rows.num_rows())
+    }
+
+    fn predictions(&self, columns: &[ArrayRef], n_rows: usize, threshold: Option<f64>) -> Result<Predictions> {
+        let mut predictions = self.learned.predict(columns, n_rows)?;
+        if let Some(threshold) = threshold {
+            self.check_threshold(threshold)?;
+            predictions.chosen = Some(predictions.values.iter().skip(1).step_by(2).map(|score| u32::from(*score >= threshold)).collect());
+        }
+        Ok(predictions)
+    }
+
+    /// Whether the model has a threshold of the probability of its second class.
+    ///
+    /// # Errors
+    /// `WrongObject` for a model without exactly two classes, `InvalidParameter` for what is no probability.
+    pub fn check_threshold(&self, threshold: f64) -> Result<()> {
+        match &self.task {
+            Task::Classification { classes, .. } if classes.len() == 2 => {}
+            Task::Classification { classes, .. } => {
+                let what = format!("model \"{}\" has {} classes, and a threshold is for two", self.name, classes.len());
+                return Err(Error::new(Code::WrongObject, what));
+            }
+            _ => {
+                let what = format!("model \"{}\" of type {} has no classes, and a threshold is for two", self.name, self.model_type);
+                return Err(Error::new(Code::WrongObject, what));
+            }
+        }
+        match (0.0..=1.0).contains(&threshold) {
+            true => Ok(()),
+            false => Err(Error::new(Code::InvalidParameter, format!("a threshold is a probability from 0 to 1, not {threshold}"))),
+        }
     }
 
     /// The places of the columns that the model reads in a schema.
@@ -169,28 +217,33 @@ impl PredictorModel {
     /// # Errors
     /// `InvalidStatement` when no rows were held out.
     pub fn held_out(&self) -> Result<&Evaluation> {
-        self.scored_rows().map(|held_out| &held_out.evaluation)
+        self.held_out_scores().map(|scores| &scores.evaluation)
     }
 
-    fn scored_rows(&self) -> Result<&HeldOut> {
+    /// The scores of the rows held out in training.
+    ///
+    /// # Errors
+    /// `InvalidStatement` when no rows were held out.
+    pub fn held_out_scores(&self) -> Result<&Scores> {
         self.held_out.as_ref().ok_or_else(|| self.none_held_out())
     }
 
     fn none_held_out(&self) -> Error {
         Error::new(Code::InvalidStatement, format!("no rows were held out when model \"{}\" was trained", self.name))
-            .hint("ML.EVALUATE(MODEL m, TABLE t) scores it on rows that you give; what else is known of held-out rows needs a training with some.")
+            .hint("Give it rows to score, as in ML.EVALUATE(MODEL m, TABLE t).")
     }
 
-    /// What [`PredictorModel::evaluate`] answers, without numbers.
-    pub fn evaluation_form(&self) -> Evaluation {
-        Scorer::new(&self.task, None).finish().evaluation
+    /// What [`PredictorModel::score`] answers, without numbers.
+    pub fn scores_form(&self) -> Scores {
+        Scorer::new(&self.task, None).finish()
     }
 
-    /// Scores the rows of a query, which have the label too. Rows that the model gives no answer for do not count.
+    /// Scores the rows of a query, which have the label too. Rows that the model gives no answer for do not count. `threshold` as
+    /// of [`PredictorModel::predict`].
     ///
     /// # Errors
-    /// `UndefinedColumn`, `InvalidValue` with the row, and those of `rows`.
-    pub async fn evaluate(&self, schema: &Schema, mut rows: Rows<'_>) -> Result<Evaluation> {
+    /// `UndefinedColumn`, `InvalidValue` with the row, those of [`PredictorModel::check_threshold`], and those of `rows`.
+    pub async fn score(&self, schema: &Schema, mut rows: Rows<'_>, threshold: Option<f64>) -> Result<Scores> {
         let places = self.input_places(schema)?;
         let what = format!("model \"{}\"", self.name);
         let label = self.task.label().map(|label| columns::find(&what, label, schema)).transpose()?;
@@ -216,33 +269,39 @@ impl PredictorModel {
                 }
                 _ => Truth::Nothing { spread: self.learned.spread(&inputs, n_rows)? },
             };
-            scorer.add(&self.learned.predict(&inputs, n_rows)?, truth);
+            scorer.add(&self.predictions(&inputs, n_rows, threshold)?, truth);
             first_row += n_rows as u64;
             // A forest takes a while for a batch: let others on.
             tokio::task::yield_now().await;
         }
-        Ok(scorer.finish().evaluation)
+        Ok(scorer.finish())
+    }
+
+    /// Scores of this model as a table.
+    ///
+    /// # Errors
+    /// `WrongObject` when a model of its type has no such table.
+    pub fn score_table(&self, table: ScoreTable, scores: &Scores) -> Result<RecordBatch> {
+        match (table, &self.task) {
+            (ScoreTable::Evaluate, _) => scores.evaluation.to_batch(),
+            (ScoreTable::ConfusionMatrix, Task::Classification { classes, .. }) => {
+                let names = columns::texts(classes)?.iter().map(|name| name.unwrap_or_default().to_owned()).collect::<Vec<_>>();
+                scores.confusion_matrix(classes, &names)
+            }
+            (ScoreTable::RocCurve, Task::Classification { classes, .. }) if classes.len() == 2 => scores.roc_curve(),
+            _ => Err(self.no_table(table.function())),
+        }
     }
 
     /// A table about the model.
     ///
     /// # Errors
-    /// `WrongObject` when a model of its type has no such table, `InvalidStatement` when it needs held-out rows and there were
-    /// none.
+    /// `WrongObject` when a model of its type has no such table.
     pub fn table(&self, table: ModelTable) -> Result<RecordBatch> {
-        match (table, &self.task) {
-            (ModelTable::ConfusionMatrix, Task::Classification { classes, .. }) => {
-                let names = columns::texts(classes)?.iter().map(|name| name.unwrap_or_default().to_owned()).collect::<Vec<_>>();
-                self.scored_rows()?.confusion_matrix(classes, &names)
-            }
-            (ModelTable::RocCurve, Task::Classification { classes, .. }) if classes.len() == 2 => self.scored_rows()?.roc_curve(),
-            (ModelTable::ConfusionMatrix | ModelTable::RocCurve, _) => Err(self.no_table(table)),
-            _ => self.learned.table(table)?.ok_or_else(|| self.no_table(table)),
-        }
+        self.learned.table(table)?.ok_or_else(|| self.no_table(table.function()))
     }
 
-    fn no_table(&self, table: ModelTable) -> Error {
-        let what = format!("model \"{}\" of type {} has no {}", self.name, self.model_type, table.function());
-        Error::new(Code::WrongObject, what)
+    fn no_table(&self, function: &str) -> Error {
+        Error::new(Code::WrongObject, format!("model \"{}\" of type {} has no {function}", self.name, self.model_type))
     }
 }

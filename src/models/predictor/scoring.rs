@@ -12,14 +12,14 @@ use weir_ml::metrics::{ConfusionMatrix, ProbabilityErrors, RankedScores, Regress
 /// Points of a ROC curve that are kept, evenly spaced, with both ends.
 const ROC_POINTS_MAX: usize = 101;
 
-/// What the rows held out in training said.
+/// How good the predictions of some rows were.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct HeldOut {
+pub struct Scores {
     pub evaluation: Evaluation,
     /// Rows by true class, then by predicted class; classifiers only.
-    pub confusion: Vec<u64>,
+    pub(super) confusion: Vec<u64>,
     /// Of two classes.
-    pub roc: Vec<RocLine>,
+    pub(super) roc: Vec<RocLine>,
 }
 
 /// A row of `ML.ROC_CURVE`: rows from `threshold` up are called positive.
@@ -109,11 +109,11 @@ impl Scorer {
     }
 
     /// The measures; without rows they are undefined, but there.
-    pub fn finish(self) -> HeldOut {
+    pub fn finish(self) -> Scores {
         match self {
             Self::Regression { predicted, actual } => {
                 let errors = RegressionErrors::of(&predicted, &actual);
-                HeldOut::of(
+                Scores::of(
                     vec![
                         ("mean_absolute_error", errors.mae()),
                         ("mean_squared_error", errors.mse()),
@@ -132,11 +132,11 @@ impl Scorer {
                 let n_rows: u64 = sizes.iter().sum();
                 let index = centroid_distances.and_then(|distances| davies_bouldin(&radii, &sizes, &distances));
                 let mean = (n_rows > 0).then(|| squares / n_rows as f64);
-                HeldOut::of(vec![("davies_bouldin_index", index), ("mean_squared_distance", mean)], n_rows)
+                Scores::of(vec![("davies_bouldin_index", index), ("mean_squared_distance", mean)], n_rows)
             }
             Self::Reduction { explained, spread, n_rows, .. } => {
                 let ratio = spread.filter(|spread| *spread > 0.0).map(|spread| (explained / spread).min(1.0));
-                HeldOut::of(vec![("total_explained_variance_ratio", ratio)], n_rows)
+                Scores::of(vec![("total_explained_variance_ratio", ratio)], n_rows)
             }
         }
     }
@@ -149,7 +149,7 @@ const OF_PREDICTIONS: &[&str] = &["precision", "mean_squared_log_error"];
 /// are of all rows, each predicted by the fit that has not seen it.
 #[derive(Debug, Default)]
 pub(super) struct FoldScores {
-    folds: Vec<HeldOut>,
+    folds: Vec<Scores>,
     /// Of two classes.
     ranked: RankedScores,
 }
@@ -164,7 +164,7 @@ impl FoldScores {
     }
 
     /// What the folds say together.
-    pub fn finish(self) -> HeldOut {
+    pub fn finish(self) -> Scores {
         let mut confusion: Vec<u64> = Vec::new();
         for fold in &self.folds {
             confusion.resize(fold.confusion.len(), 0);
@@ -177,7 +177,7 @@ impl FoldScores {
                 *measure = Measure::Number(None);
             }
         }
-        HeldOut { evaluation, confusion, roc: roc_lines(&self.ranked) }
+        Scores { evaluation, confusion, roc: roc_lines(&self.ranked) }
     }
 }
 
@@ -192,7 +192,7 @@ fn best(numbers: &[f64], is_better: impl Fn(f64, f64) -> bool) -> u32 {
     best as u32
 }
 
-fn classification(n_classes: u32, probabilities: &[f64], predicted: &[u32], actual: &[u32]) -> HeldOut {
+fn classification(n_classes: u32, probabilities: &[f64], predicted: &[u32], actual: &[u32]) -> Scores {
     let mut confusion = ConfusionMatrix::new(n_classes);
     let mut errors = ProbabilityErrors::default();
     for ((scores, predicted), actual) in probabilities.chunks_exact(n_classes.max(1) as usize).zip(predicted).zip(actual) {
@@ -212,7 +212,7 @@ fn classification(n_classes: u32, probabilities: &[f64], predicted: &[u32], actu
         Some(ranked) => ranked.auc(),
         None => roc_auc_macro(probabilities, actual, n_classes),
     };
-    let held_out = HeldOut::of(
+    let scores = Scores::of(
         vec![
             ("precision", measure(ConfusionMatrix::precision, ConfusionMatrix::macro_precision)),
             ("recall", measure(ConfusionMatrix::recall, ConfusionMatrix::macro_recall)),
@@ -224,10 +224,10 @@ fn classification(n_classes: u32, probabilities: &[f64], predicted: &[u32], actu
         confusion.n_rows(),
     );
     let counts = (0..n_classes).flat_map(|actual| (0..n_classes).map(move |predicted| (actual, predicted)));
-    HeldOut {
+    Scores {
         confusion: counts.map(|(actual, predicted)| confusion.count(actual, predicted)).collect(),
         roc: ranked.map(|ranked| roc_lines(&ranked)).unwrap_or_default(),
-        ..held_out
+        ..scores
     }
 }
 
@@ -269,7 +269,7 @@ fn davies_bouldin(radii: &[f64], sizes: &[u64], centroid_distances: &[f64]) -> O
     index.is_finite().then_some(index)
 }
 
-impl HeldOut {
+impl Scores {
     fn of(measures: Vec<(&str, Option<f64>)>, n_rows: u64) -> Self {
         let measures = measures.into_iter().map(|(name, value)| (name, Measure::Number(value.filter(|value| value.is_finite()))));
         let evaluation = Evaluation::new(measures.chain([("rows_eval", Measure::Count(n_rows))]));
@@ -280,7 +280,7 @@ impl HeldOut {
     ///
     /// # Errors
     /// Only internal ones.
-    pub fn confusion_matrix(&self, classes: &ArrayRef, class_names: &[String]) -> Result<RecordBatch> {
+    pub(super) fn confusion_matrix(&self, classes: &ArrayRef, class_names: &[String]) -> Result<RecordBatch> {
         let n_classes = classes.len();
         let column = |predicted: usize| -> ArrayRef {
             let counts = self.confusion.iter().skip(predicted).step_by(n_classes.max(1));
@@ -295,7 +295,7 @@ impl HeldOut {
     ///
     /// # Errors
     /// Only internal ones.
-    pub fn roc_curve(&self) -> Result<RecordBatch> {
+    pub(super) fn roc_curve(&self) -> Result<RecordBatch> {
         let number =
             |of: fn(&RocLine) -> f64| -> ArrayRef { Arc::new(self.roc.iter().map(|line| Some(of(line))).collect::<Float64Array>()) };
         let count = |of: fn(&RocLine) -> u64| -> ArrayRef {

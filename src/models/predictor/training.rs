@@ -4,7 +4,7 @@ use super::algorithm::{self, Algorithm};
 use super::learned::{Learned, Task};
 use super::options::{ClassWeights, DataSplit, PredictorOptions, TaskKind};
 use super::rows::{Part, RowCollector, Target, TrainingSet};
-use super::scoring::{HeldOut, Scorer, Truth};
+use super::scoring::{Scorer, Scores, Truth};
 use super::trained::TrainedPredictor;
 use super::validation::{Material, Splits};
 use super::{PredictorModel, columns, trials};
@@ -106,7 +106,7 @@ impl Run {
             self.options = best;
         }
         let objective = trials::objective(&self, self.options.search.as_ref())?;
-        let fit = |places: &[u32], name: &str, held_out: Option<&HeldOut>| {
+        let fit = |places: &[u32], name: &str, held_out: Option<&Scores>| {
             let best = held_out.and_then(|held_out| held_out.evaluation.get(objective)).map(|best| (objective.to_owned(), best));
             self.fit_rows(&self.options, &material, places, &Phase { name: name.to_owned(), best })
         };
@@ -255,7 +255,7 @@ impl Run {
         Ok(Fitted { algorithm, iterations })
     }
 
-    fn evaluate(&self, model: &TrainedPredictor, part: &Part, rows: &TrainingSet) -> Result<HeldOut> {
+    fn evaluate(&self, model: &TrainedPredictor, part: &Part, rows: &TrainingSet) -> Result<Scores> {
         let n_rows = part.frame.n_rows() as u64;
         (self.spec.observer)(TrainingProgress { phase: "evaluating".to_owned(), rows: n_rows, ..TrainingProgress::default() });
         Ok(self.score(model, part, rows)?.finish())
@@ -348,7 +348,7 @@ impl ClassFactors {
 }
 
 /// What the catalog records.
-fn metrics(model: &TrainedPredictor, held_out: Option<&HeldOut>, rows_train: usize) -> BTreeMap<String, f64> {
+fn metrics(model: &TrainedPredictor, held_out: Option<&Scores>, rows_train: usize) -> BTreeMap<String, f64> {
     let mut metrics = BTreeMap::new();
     let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
     put("rows_train", rows_train as f64);

@@ -2,7 +2,7 @@
 
 use super::options::PredictorOptions;
 use super::rows::{Target, TrainingSet, taken};
-use super::scoring::{FoldScores, HeldOut, Scorer};
+use super::scoring::{FoldScores, Scorer, Scores};
 use super::training::{ClassFactors, Phase, Run};
 use crate::error::{Code, Error, Result};
 use crate::models::training::TrainingProgress;
@@ -74,7 +74,7 @@ impl Run {
     ///
     /// # Errors
     /// Those of the learner in the user's words, `Cancelled`.
-    pub fn try_out(&self, options: &PredictorOptions, material: &Material, splits: &Splits, trial: Option<&Phase>) -> Result<HeldOut> {
+    pub fn try_out(&self, options: &PredictorOptions, material: &Material, splits: &Splits, trial: Option<&Phase>) -> Result<Scores> {
         let (places, n_folds, seed) = match splits {
             Splits::Once(split) => {
                 let phase = trial.cloned().unwrap_or_else(|| Phase::new("fitting"));

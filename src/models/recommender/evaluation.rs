@@ -172,60 +172,60 @@ pub(super) fn score<'a>(primary: &FactorModel, train: &Csr, eval: &'a Csr, feedb
     (scores, known)
 }
 
-/// Scores the rows of a query, whose columns are found by the names of the training query.
-///
-/// Lists leave out what the user rated in training, but for the items of the rows: rows of the training query can be
-/// evaluated too. Dropping the future stops it.
-///
-/// # Errors
-/// `UndefinedColumn` for a missing column, `InvalidValue` with the row for a rating that is NULL or not finite,
-/// and those of `rows`.
-pub async fn evaluate(model: &Arc<RecommenderModel>, schema: &Schema, mut rows: Rows<'_>) -> Result<Evaluation> {
-    let (user_column, item_column, rating_column) = model.input_columns();
-    let columns = Columns::of_model(model.name(), user_column, item_column, rating_column, schema)?;
-    let (mut scores, mut ratings) = (Scores::default(), Vec::new());
-    let (mut known_users, mut known_items, mut known_ratings) = (Vec::new(), Vec::new(), Vec::new());
-    while let Some(batch) = rows.next().await.transpose()? {
-        ratings.clear();
-        match columns.rating {
-            Some(rating) => ratings_of(&batch, rating, "the query to evaluate", scores.n_rows + 1, &mut ratings)?,
-            None => ratings.resize(batch.num_rows(), 1.0),
-        }
-        let [users, items] = [(&model.users, columns.user), (&model.items, columns.item)]
-            .map(|(ids, place)| ids.find(batch.column(place)).map_err(|error| Error::internal(error.to_string())));
-        for ((user, item), rating) in users?.into_iter().zip(items?).zip(&ratings) {
-            let (Key::Known(user), Key::Known(item)) = (user, item) else {
-                scores.n_dropped += 1;
-                continue;
-            };
-            if model.fit.feedback == FeedbackType::Explicit {
-                let predicted = model.primary.score(user, item);
-                scores.add(predicted.unwrap_or(f64::NAN), f64::from(*rating));
-            }
-            known_users.push(user);
-            known_items.push(item);
-            known_ratings.push(*rating);
-        }
-        scores.n_rows += batch.num_rows() as u64;
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    let _guard = StopOnDrop(Arc::clone(&stop));
-    let model = Arc::clone(model);
-    let ranked = tokio::task::spawn_blocking(move || {
-        let eval = Csr::new(model.n_users(), model.n_items(), &known_users, &known_items, &known_ratings)?;
-        model.rank_given(&eval, &stop).map(|(ranking, popularity_ndcg)| {
-            (scores.ranking, scores.popularity_ndcg) = (ranking, popularity_ndcg);
-            scores.measures(model.fit.feedback)
-        })
-    });
-    let name = "the model to evaluate";
-    ranked
-        .await
-        .map_err(|error| Error::internal(format!("an evaluation broke off: {error}")))?
-        .map_err(|error: RunError| error.explain(name))
-}
-
 impl RecommenderModel {
+    /// Scores the rows of a query, whose columns are found by the names of the training query.
+    ///
+    /// Lists leave out what the user rated in training, but for the items of the rows: rows of the training query can be
+    /// evaluated too. Dropping the future stops it.
+    ///
+    /// # Errors
+    /// `UndefinedColumn` for a missing column, `InvalidValue` with the row for a rating that is NULL or not finite,
+    /// and those of `rows`.
+    pub async fn evaluate(self: &Arc<Self>, schema: &Schema, mut rows: Rows<'_>) -> Result<Evaluation> {
+        let (user_column, item_column, rating_column) = self.input_columns();
+        let columns = Columns::of_model(self.name(), user_column, item_column, rating_column, schema)?;
+        let (mut scores, mut ratings) = (Scores::default(), Vec::new());
+        let (mut known_users, mut known_items, mut known_ratings) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(batch) = rows.next().await.transpose()? {
+            ratings.clear();
+            match columns.rating {
+                Some(rating) => ratings_of(&batch, rating, "the query to evaluate", scores.n_rows + 1, &mut ratings)?,
+                None => ratings.resize(batch.num_rows(), 1.0),
+            }
+            let [users, items] = [(&self.users, columns.user), (&self.items, columns.item)]
+                .map(|(ids, place)| ids.find(batch.column(place)).map_err(|error| Error::internal(error.to_string())));
+            for ((user, item), rating) in users?.into_iter().zip(items?).zip(&ratings) {
+                let (Key::Known(user), Key::Known(item)) = (user, item) else {
+                    scores.n_dropped += 1;
+                    continue;
+                };
+                if self.fit.feedback == FeedbackType::Explicit {
+                    let predicted = self.primary.score(user, item);
+                    scores.add(predicted.unwrap_or(f64::NAN), f64::from(*rating));
+                }
+                known_users.push(user);
+                known_items.push(item);
+                known_ratings.push(*rating);
+            }
+            scores.n_rows += batch.num_rows() as u64;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let _guard = StopOnDrop(Arc::clone(&stop));
+        let model = Arc::clone(self);
+        let ranked = tokio::task::spawn_blocking(move || {
+            let eval = Csr::new(model.n_users(), model.n_items(), &known_users, &known_items, &known_ratings)?;
+            model.rank_given(&eval, &stop).map(|(ranking, popularity_ndcg)| {
+                (scores.ranking, scores.popularity_ndcg) = (ranking, popularity_ndcg);
+                scores.measures(model.fit.feedback)
+            })
+        });
+        let name = "the model to evaluate";
+        ranked
+            .await
+            .map_err(|error| Error::internal(format!("an evaluation broke off: {error}")))?
+            .map_err(|error: RunError| error.explain(name))
+    }
+
     /// Evaluates lists against given rows.
     fn rank_given(&self, eval: &Csr, stop: &AtomicBool) -> Result<(Option<RankingMetrics>, Option<f64>), RunError> {
         let is_given: Vec<bool> =

@@ -43,7 +43,6 @@ mod tests;
 #[cfg(test)]
 mod training_tests;
 
-pub(super) use evaluation::evaluate;
 pub(super) use import::{ImportedFactors, ImportedSide};
 pub use online::{NewRatings, Online, OnlineNumbers};
 pub use options::{BiasType, ColdStart, FeedbackType, FitOptions, RecommenderOptions, Regularisation, Solver};
@@ -141,7 +140,7 @@ impl RecommenderModel {
         self.seen.n_ratings() == 0
     }
 
-    /// What [`evaluate`] answers, without numbers: the columns are known before a row is read.
+    /// What [`RecommenderModel::evaluate`] answers, without numbers: the columns are known before a row is read.
     pub fn evaluation_form(&self) -> Evaluation {
         evaluation::Scores::default().measures(self.fit.feedback)
     }

@@ -231,7 +231,7 @@ async fn implicit_feedback_needs_no_ratings() {
     for user in 0..30i64 {
         assert!(items_of(model, user, 2, true).iter().all(|item| (user + item / 10) % 2 == 0), "user {user}");
     }
-    let evaluated = trained.model.evaluate(&rows.schema(), futures::stream::iter([Ok(rows)]).boxed()).await.unwrap();
+    let evaluated = model.evaluate(&rows.schema(), futures::stream::iter([Ok(rows)]).boxed()).await.unwrap();
     assert_eq!(evaluated.schema().unwrap(), model.evaluation_form().schema().unwrap());
     assert!(evaluated.get("ndcg_at_k").unwrap() > 0.8, "{evaluated:?}");
     let error = train_on(spec(&[]), vec![tastes_batch().project(&[0, 1]).unwrap()]).await.unwrap_err();

@@ -251,10 +251,10 @@ async fn without_refit_what_was_only_held_out_is_unknown() {
 #[tokio::test]
 async fn evaluation_scores_given_rows_and_counts_the_unknown() {
     let trained = train_on(spec(&[("data_split_method", "no_split")]), vec![tastes_batch()]).await.unwrap();
-    let error = trained.model.held_out().unwrap_err();
+    let error = recommender(&trained.model).held_out().unwrap_err();
     assert!(error.to_string().contains("has no held-out rows"), "{error}");
 
-    let score = async |batch: RecordBatch| trained.model.evaluate(&batch.schema(), stream::iter([Ok(batch)]).boxed()).await;
+    let score = async |batch: RecordBatch| recommender(&trained.model).evaluate(&batch.schema(), stream::iter([Ok(batch)]).boxed()).await;
     let known = score(tastes_batch()).await.unwrap();
     assert_eq!((known.get("rows_eval"), known.get("rows_eval_dropped")), (Some(480.0), Some(0.0)));
     let mut sum = 0.0;

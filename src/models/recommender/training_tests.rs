@@ -171,12 +171,13 @@ async fn rows_that_were_held_out_score_the_same_when_they_are_given() {
     for more in [("bias", "none"), ("bias", "learned"), ("ranking", "implicit"), ("implicitPrefs", "true")] {
         let options = [&SMALL[..], &BY_MARK, &[more]].concat();
         let trained = train_on(spec(&options), vec![table(&rows)]).await.unwrap();
-        let held_out = trained.model.held_out().unwrap();
+        let model = recommender(&trained.model);
+        let held_out = model.held_out().unwrap();
         assert_eq!(trained.metrics["n_items"], 58.0);
         assert!(held_out.get("rows_eval_dropped").is_some_and(|n_rows| n_rows > 200.0), "{held_out:?}");
         assert!(held_out.get("coverage").is_some_and(|coverage| coverage > 0.0), "{held_out:?}");
         let given = table(rows.iter().filter(|row| row.is_held_out));
-        let scored = trained.model.evaluate(&given.schema(), stream::iter([Ok(given)]).boxed()).await.unwrap();
+        let scored = model.evaluate(&given.schema(), stream::iter([Ok(given)]).boxed()).await.unwrap();
         assert_eq!(scored, *held_out, "{more:?}");
     }
 }

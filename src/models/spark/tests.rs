@@ -25,17 +25,17 @@ pub(super) fn rows(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 #[track_caller]
 pub(super) fn predicted(model: &PredictorModel, rows: &RecordBatch) -> Vec<Option<f64>> {
-    model.predict(rows).unwrap()[0].as_primitive::<Float64Type>().iter().collect()
+    model.predict(rows, None).unwrap()[0].as_primitive::<Float64Type>().iter().collect()
 }
 
 #[track_caller]
 fn predicted_words(model: &PredictorModel, rows: &RecordBatch) -> Vec<Option<String>> {
-    model.predict(rows).unwrap()[0].as_string::<i32>().iter().map(|word| word.map(str::to_owned)).collect()
+    model.predict(rows, None).unwrap()[0].as_string::<i32>().iter().map(|word| word.map(str::to_owned)).collect()
 }
 
 /// The probabilities of the classes of a row, the most probable first.
 fn probabilities(model: &PredictorModel, rows: &RecordBatch, row: usize) -> Vec<f64> {
-    let lists = model.predict(rows).unwrap().remove(1);
+    let lists = model.predict(rows, None).unwrap().remove(1);
     let pairs = lists.as_list::<i32>().value(row);
     pairs.as_struct().column(1).as_primitive::<Float64Type>().values().to_vec()
 }
@@ -132,9 +132,9 @@ async fn unknown_words_are_refused_left_out_or_a_category() {
     let unknown = rows(vec![("word", words(&[Some("a"), Some("zz"), None]))]);
     let strict = place.predictor("error").await;
     assert_eq!(predicted(&strict, &known), [Some(11.0), Some(1.0)]);
-    says(&strict.predict(&unknown).unwrap_err(), Code::InvalidValue, &["\"word\"", "'zz'", "row 2", "handleInvalid"]);
+    says(&strict.predict(&unknown, None).unwrap_err(), Code::InvalidValue, &["\"word\"", "'zz'", "row 2", "handleInvalid"]);
     let null = rows(vec![("word", words(&[None]))]);
-    says(&strict.predict(&null).unwrap_err(), Code::InvalidValue, &["NULL", "row 1"]);
+    says(&strict.predict(&null, None).unwrap_err(), Code::InvalidValue, &["NULL", "row 1"]);
     assert_eq!(predicted(&*place.predictor("skip").await, &unknown), [Some(11.0), None, None]);
     assert_eq!(predicted(&*place.predictor("keep").await, &unknown), [Some(11.0), Some(21.0), Some(21.0)]);
 }
@@ -190,7 +190,7 @@ async fn one_hot_vectors_have_sparks_widths() {
         let invalid = rows(vec![("n", floats(&[Some(7.0)]))]);
         match other {
             Some(other) => assert_eq!(predicted(&model, &invalid), [Some(other)], "{at}"),
-            None => says(&model.predict(&invalid).unwrap_err(), Code::InvalidValue, &["\"n\"", "OneHotEncoder"]),
+            None => says(&model.predict(&invalid, None).unwrap_err(), Code::InvalidValue, &["\"n\"", "OneHotEncoder"]),
         }
     }
 }
@@ -206,9 +206,9 @@ async fn an_assembler_takes_no_text_and_treats_null_as_told() {
     }
     let strict = place.predictor("error").await;
     let text = rows(vec![("a", words(&[Some("1")])), ("b", floats(&[Some(1.0)]))]);
-    says(&strict.predict(&text).unwrap_err(), Code::InvalidStatement, &["\"a\"", "Utf8", "CAST"]);
+    says(&strict.predict(&text, None).unwrap_err(), Code::InvalidStatement, &["\"a\"", "Utf8", "CAST"]);
     let gaps = rows(vec![("a", floats(&[Some(1.0), None, Some(f64::NAN)])), ("b", floats(&[Some(2.0); 3]))]);
-    says(&strict.predict(&gaps).unwrap_err(), Code::InvalidValue, &["\"features\"", "row 2", "NULL"]);
+    says(&strict.predict(&gaps, None).unwrap_err(), Code::InvalidValue, &["\"features\"", "row 2", "NULL"]);
     assert_eq!(predicted(&*place.predictor("skip").await, &gaps), [Some(21.0), None, None]);
     assert_eq!(predicted(&*place.predictor("keep").await, &gaps), [Some(21.0), None, None]);
 }
@@ -289,7 +289,7 @@ async fn imputers_keep_the_type_and_bucketizers_the_ends() {
     // NaN has a bucket, NULL has none.
     assert_eq!(predicted(&model, &of(Some(f64::NAN)))[2], Some(244.0));
     assert_eq!(predicted(&model, &of(None))[2], None);
-    says(&model.predict(&of(Some(10.5))).unwrap_err(), Code::InvalidValue, &["\"t\"", "10.5", "splits"]);
+    says(&model.predict(&of(Some(10.5)), None).unwrap_err(), Code::InvalidValue, &["\"t\"", "10.5", "splits"]);
 }
 
 #[tokio::test]
@@ -358,9 +358,9 @@ async fn boosted_trees_add_weighted_leaves() {
     assert_eq!(predicted(&classifier, &arrays), [Some(0.0), Some(1.0)]);
     near(probabilities(&classifier, &arrays, 1)[0], 1.0 / (1.0 + (-2.05f64).exp()));
     let wide = rows(vec![("features", lists(&[2], floats(&[Some(0.0), Some(1.0)])))]);
-    says(&regression.predict(&wide).unwrap_err(), Code::InvalidValue, &["\"features\"", "2 numbers", "1"]);
+    says(&regression.predict(&wide, None).unwrap_err(), Code::InvalidValue, &["\"features\"", "2 numbers", "1"]);
     let ragged = rows(vec![("features", lists(&[1, 2], floats(&[Some(0.0), Some(1.0), Some(2.0)])))]);
-    says(&regression.predict(&ragged).unwrap_err(), Code::InvalidValue, &["row 2"]);
+    says(&regression.predict(&ragged, None).unwrap_err(), Code::InvalidValue, &["row 2"]);
     let plain = rows(vec![("features", floats(&[Some(0.0)]))]);
     says(&regression.output_fields(plain.schema_ref()).unwrap_err(), Code::InvalidStatement, &["array"]);
 }
@@ -398,7 +398,7 @@ async fn clusters_are_numbered_from_zero() {
     place.table("kmeans/data", vec![("clusterIdx", Arc::new(Int32Array::from(vec![1, 0]))), ("clusterCenter", centres)]);
     let model = place.predictor("kmeans").await;
     let batch = rows(vec![("features", lists(&[2, 2], floats(&[Some(9.0), Some(0.0), Some(4.0), Some(0.0)])))]);
-    let columns = model.predict(&batch).unwrap();
+    let columns = model.predict(&batch, None).unwrap();
     assert_eq!(columns[0].as_primitive::<Int64Type>().values().to_vec(), [1, 0]);
     let nearest = columns[1].as_list::<i32>().value(1);
     assert_eq!(nearest.as_struct().column(1).as_primitive::<Float64Type>().values().to_vec(), [5.0, 6.0]);

@@ -99,7 +99,7 @@ fn predictions_from_other_columns() {
     let trained = trained("linear_reg", &[("input_label_cols", "price")], &without(&shop, &["bought"]));
     let model = predictor(&trained);
     let missing = without(&shop, &["colour"]);
-    check_error(model.predict(&missing), Code::UndefinedColumn, &["no column \"colour\"", "Its columns are \"size\""]);
+    check_error(model.predict(&missing, None), Code::UndefinedColumn, &["no column \"colour\"", "Its columns are \"size\""]);
     check_error(model.output_fields(&missing.schema()), Code::UndefinedColumn, &["no column \"colour\""]);
     let replaced = |name: &str, array: ArrayRef| {
         let mut columns = vec![(name, array)];
@@ -108,14 +108,14 @@ fn predictions_from_other_columns() {
         columns.extend(fields.fields().iter().map(|field| field.name().as_str()).zip(kept.columns().iter().cloned()));
         table(columns)
     };
-    check_error(model.predict(&replaced("size", strings(["1.5", "large"]))), Code::InvalidValue, &["\"size\" is 'large' in row 2"]);
+    check_error(model.predict(&replaced("size", strings(["1.5", "large"])), None), Code::InvalidValue, &["\"size\" is 'large' in row 2"]);
     let infinite = replaced("size", floats([1.0, f64::INFINITY]));
-    check_error(model.predict(&infinite), Code::InvalidValue, &["\"size\" is infinite in row 2"]);
+    check_error(model.predict(&infinite, None), Code::InvalidValue, &["\"size\" is infinite in row 2"]);
     let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1)])]));
-    check_error(model.predict(&replaced("size", lists)), Code::InvalidStatement, &["\"size\"", "must be a number"]);
+    check_error(model.predict(&replaced("size", lists), None), Code::InvalidStatement, &["\"size\"", "must be a number"]);
     // Text that is a number, and blank text, are fine.
-    let texts = model.predict(&replaced("size", strings([" 1.5", "  "]))).unwrap();
-    let numbers = model.predict(&replaced("size", Arc::new(Float64Array::from(vec![Some(1.5), None])))).unwrap();
+    let texts = model.predict(&replaced("size", strings([" 1.5", "  "])), None).unwrap();
+    let numbers = model.predict(&replaced("size", Arc::new(Float64Array::from(vec![Some(1.5), None]))), None).unwrap();
     assert_eq!(texts, numbers);
 }
 
@@ -126,7 +126,7 @@ fn evaluations_of_rows_that_do_not_fit() {
     let model = predictor(&trained);
     let evaluate = |batch: RecordBatch| {
         let schema = batch.schema();
-        run(model.evaluate(&schema, stream::iter([Ok(batch)]).boxed()))
+        run(model.score(&schema, stream::iter([Ok(batch)]).boxed(), None))
     };
     check_error(evaluate(without(&shop, &["bought"])), Code::UndefinedColumn, &["no column \"bought\""]);
     let maybe = table(vec![
@@ -145,13 +145,16 @@ fn tables_that_a_model_does_not_have() {
     let trained = trained("linear_reg", &[("input_label_cols", "price"), ("data_split_method", "no_split")], &without(&shop, &["bought"]));
     let model = predictor(&trained);
     for (table, name) in [
-        (ModelTable::ConfusionMatrix, "ML.CONFUSION_MATRIX"),
-        (ModelTable::RocCurve, "ML.ROC_CURVE"),
         (ModelTable::Centroids, "ML.CENTROIDS"),
         (ModelTable::PrincipalComponents, "ML.PRINCIPAL_COMPONENTS"),
         (ModelTable::FeatureImportance, "ML.FEATURE_IMPORTANCE"),
     ] {
         check_error(model.table(table), Code::WrongObject, &["model \"m\" of type linear_reg has no", name]);
     }
+    for (table, name) in [(ScoreTable::ConfusionMatrix, "ML.CONFUSION_MATRIX"), (ScoreTable::RocCurve, "ML.ROC_CURVE")] {
+        let scored = model.score_table(table, &model.scores_form());
+        check_error(scored, Code::WrongObject, &["model \"m\" of type linear_reg has no", name]);
+    }
+    check_error(model.predict(&shop, Some(0.5)), Code::WrongObject, &["of type linear_reg has no classes"]);
     check_error(model.held_out(), Code::InvalidStatement, &["no rows were held out", "ML.EVALUATE(MODEL m, TABLE t)"]);
 }

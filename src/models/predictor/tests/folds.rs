@@ -104,12 +104,12 @@ fn the_confusion_matrix_and_the_curve_are_of_all_rows() {
     let batch = without(&shop(500), &["price"]);
     let trained = trained("naive_bayes", &[("input_label_cols", "bought"), ("k_folds", "5")], &batch);
     let model = predictor(&trained);
-    let matrix = model.table(ModelTable::ConfusionMatrix).unwrap();
+    let matrix = held_out_table(model, ScoreTable::ConfusionMatrix);
     let count = |row: usize, class: usize| matrix.column(class + 1).as_primitive::<Int64Type>().value(row);
     assert_eq!((0..4).map(|place| count(place / 2, place % 2)).sum::<i64>(), 500);
     // The folds are of one size: the mean of the shares is the share of all rows.
     assert!(((count(0, 0) + count(1, 1)) as f64 / 500.0 - trained.metrics["accuracy"]).abs() < 1e-12);
-    let curve = model.table(ModelTable::RocCurve).unwrap();
+    let curve = held_out_table(model, ScoreTable::RocCurve);
     let last = |name: &str| {
         let column = curve.column_by_name(name).unwrap().as_primitive::<Int64Type>();
         column.value(curve.num_rows() - 1)
@@ -132,7 +132,7 @@ fn a_class_of_one_row_and_rows_of_weight_0_do_no_harm() {
         let trained = trained(model_type, &given, &batch);
         assert_eq!(trained.metrics["rows_eval"], 91.0, "{model_type}");
         assert!(trained.metrics["accuracy"] > 0.8, "{model_type}: {:?}", trained.metrics);
-        assert_eq!(predictor(&trained).table(ModelTable::ConfusionMatrix).unwrap().num_rows(), 3);
+        assert_eq!(held_out_table(predictor(&trained), ScoreTable::ConfusionMatrix).num_rows(), 3);
     }
 }
 

@@ -3,9 +3,13 @@
 use super::*;
 
 fn evaluate(model: &PredictorModel, batch: &RecordBatch) -> Evaluation {
+    scored(model, batch, None).evaluation
+}
+
+fn scored(model: &PredictorModel, batch: &RecordBatch, threshold: Option<f64>) -> Scores {
     let pieces: Vec<Result<RecordBatch>> =
         (0..batch.num_rows()).step_by(100).map(|first| Ok(batch.slice(first, 100.min(batch.num_rows() - first)))).collect();
-    run(model.evaluate(&batch.schema(), stream::iter(pieces).boxed())).unwrap()
+    run(model.score(&batch.schema(), stream::iter(pieces).boxed(), threshold)).unwrap()
 }
 
 #[test]
@@ -13,7 +17,7 @@ fn the_columns_are_known_before_a_row_is_read() {
     for (model_type, given, batch) in every_type() {
         let trained = trained(model_type, &given, &batch);
         let model = predictor(&trained);
-        let form = model.evaluation_form();
+        let form = model.scores_form().evaluation;
         let columns: Vec<&str> = form.measures.iter().map(|(name, _)| name.as_str()).collect();
         let expected: &[&str] = match model_type {
             "kmeans" => &["davies_bouldin_index", "mean_squared_distance", "rows_eval"],
@@ -64,7 +68,7 @@ fn the_confusion_matrix_and_the_curve_are_those_of_the_held_out_rows() {
     let batch = without(&shop(1000), &["price"]);
     let trained = trained("logistic_reg", &[("input_label_cols", "bought")], &batch);
     let model = predictor(&trained);
-    let matrix = model.table(ModelTable::ConfusionMatrix).unwrap();
+    let matrix = held_out_table(model, ScoreTable::ConfusionMatrix);
     let names: Vec<String> = matrix.schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["expected_label", "no", "yes"]);
     let count = |row: usize, class: usize| matrix.column(class + 1).as_primitive::<Int64Type>().value(row) as f64;
@@ -74,7 +78,7 @@ fn the_confusion_matrix_and_the_curve_are_those_of_the_held_out_rows() {
     assert_eq!((count(0, 0) + count(1, 1)) / total, held_out.get("accuracy").unwrap());
     assert_eq!(count(1, 1) / (count(1, 0) + count(1, 1)), held_out.get("recall").unwrap());
     assert_eq!(count(1, 1) / (count(0, 1) + count(1, 1)), held_out.get("precision").unwrap());
-    let curve = model.table(ModelTable::RocCurve).unwrap();
+    let curve = held_out_table(model, ScoreTable::RocCurve);
     let column = |name: &str| curve.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().to_vec();
     let (recall, fallout, threshold) = (column("recall"), column("false_positive_rate"), column("threshold"));
     assert!(recall.is_sorted() && fallout.is_sorted() && threshold.is_sorted_by(|left, right| left >= right));
@@ -87,6 +91,31 @@ fn the_confusion_matrix_and_the_curve_are_those_of_the_held_out_rows() {
         (x, y) = (*next_x, *next_y);
     }
     assert!((area - held_out.get("roc_auc").unwrap()).abs() < 0.01, "{area}");
+}
+
+#[test]
+fn a_threshold_decides_who_is_of_the_second_class_and_changes_no_rank() {
+    let batch = without(&shop(400), &["price"]);
+    let trained = trained("logistic_reg", &[("input_label_cols", "bought")], &batch);
+    let model = predictor(&trained);
+    let lists = model.predict(&batch, None).unwrap().remove(1);
+    let pairs = lists.as_list::<i32>().values().as_struct();
+    let scores = pairs.column(0).as_string::<i32>().iter().zip(pairs.column(1).as_primitive::<Float64Type>().values());
+    let scores: Vec<f64> = scores.filter(|(label, _)| *label == Some("yes")).map(|(_, score)| *score).collect();
+    let auc = evaluate(model, &batch).get("roc_auc");
+    for threshold in [0.0, 0.2, 0.5, 0.9, 1.0, scores[7]] {
+        let chosen = model.predict(&batch, Some(threshold)).unwrap().remove(0);
+        let is_yes: Vec<bool> = chosen.as_string::<i32>().iter().map(|label| label == Some("yes")).collect();
+        assert_eq!(is_yes, scores.iter().map(|score| *score >= threshold).collect::<Vec<_>>(), "{threshold}");
+        let scores = scored(model, &batch, Some(threshold));
+        assert_eq!(scores.evaluation.get("roc_auc"), auc);
+        let matrix = model.score_table(ScoreTable::ConfusionMatrix, &scores).unwrap();
+        let n_yes: i64 = matrix.column_by_name("yes").unwrap().as_primitive::<Int64Type>().values().iter().sum();
+        assert_eq!(n_yes as usize, is_yes.iter().filter(|is_yes| **is_yes).count(), "{threshold}");
+    }
+    for wrong in [1.5, -0.1, f64::NAN] {
+        check_error(model.predict(&batch, Some(wrong)), Code::InvalidParameter, &["a probability from 0 to 1"]);
+    }
 }
 
 #[test]

@@ -171,5 +171,9 @@ fn every_type() -> Vec<(&'static str, Options, RecordBatch)> {
 
 /// The bits of all predictions.
 fn predictions(model: &PredictorModel, batch: &RecordBatch) -> Vec<ArrayRef> {
-    model.predict(batch).unwrap()
+    model.predict(batch, None).unwrap()
+}
+
+fn held_out_table(model: &PredictorModel, table: ScoreTable) -> RecordBatch {
+    model.score_table(table, model.held_out_scores().unwrap()).unwrap()
 }

@@ -62,15 +62,13 @@ fn a_version_is_the_same_after_the_disk() {
         let TrainedModel::Predictor(loaded_model) = &loaded.model else { panic!("a recommender") };
         let model = predictor(&trained);
         assert_eq!(predictions(model, &batch), predictions(loaded_model, &batch), "{model_type}");
-        assert_eq!(model.held_out().unwrap(), loaded_model.held_out().unwrap());
+        assert_eq!(model.held_out_scores().unwrap(), loaded_model.held_out_scores().unwrap());
         assert_eq!(*loaded.report, trained.report);
         assert_eq!(model.output_fields(&batch.schema()).unwrap(), loaded_model.output_fields(&batch.schema()).unwrap());
         for table in [
             ModelTable::FeatureInfo,
             ModelTable::FeatureImportance,
             ModelTable::Weights,
-            ModelTable::ConfusionMatrix,
-            ModelTable::RocCurve,
             ModelTable::Centroids,
             ModelTable::PrincipalComponents,
         ] {
@@ -277,8 +275,8 @@ fn three_classes_have_weights_and_probabilities_each() {
         let measures = &trained.metrics;
         assert!(measures["accuracy"] > 0.95 && measures["roc_auc"] > 0.98, "{model_type}: {measures:?}");
         let model = predictor(&trained);
-        assert_eq!(model.table(ModelTable::ConfusionMatrix).unwrap().num_columns(), 4);
-        check_error(model.table(ModelTable::RocCurve), Code::WrongObject, &["ML.ROC_CURVE"]);
+        assert_eq!(held_out_table(model, ScoreTable::ConfusionMatrix).num_columns(), 4);
+        check_error(model.score_table(ScoreTable::RocCurve, model.held_out_scores().unwrap()), Code::WrongObject, &["ML.ROC_CURVE"]);
         if model_type == "logistic_reg" {
             let weights = model.table(ModelTable::Weights).unwrap();
             let labels = weights.column_by_name("class_label").unwrap().as_string::<i32>();
