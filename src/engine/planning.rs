@@ -225,10 +225,12 @@ impl Planning {
             }
             let known = planning.known_names(&mut query).await?;
             names::resolve(&mut query, &known)?;
+            let has_calls = !planning.ml_tables.is_empty();
             let mut state = (*planning.state).clone();
             state.register_catalog_list(Arc::new(StatementCatalog(planning)));
             let statement = EngineStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
-            ml::with_readable_names(state.statement_to_plan(statement).await.map_err(errors::from_datafusion)?)
+            let plan = state.statement_to_plan(statement).await.map_err(errors::from_datafusion)?;
+            if has_calls { ml::with_readable_names(plan) } else { Ok(plan) }
         })
     }
 
