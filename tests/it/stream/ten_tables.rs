@@ -9,7 +9,7 @@ const N_LIVE: usize = 9;
 const RATE: u64 = 100;
 const EVENTS_MAX: u64 = 600 * RATE;
 /// Queries of one measurement; a round has two measurements with the tenth table and two without.
-const QUERIES: usize = 50;
+const QUERIES: usize = 100;
 /// What else the machine does disturbs some rounds. A table that holds others up does so in all of them.
 const ROUNDS_MAX: usize = 5;
 /// How much longer queries may take with the tenth table than without it: half of them, and all but one in a hundred.
