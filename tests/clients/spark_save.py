@@ -49,6 +49,11 @@ class Bench:
             .appName("spark_save")
             .config("spark.driver.memory", "2g")
             .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
+            # Hundreds of jobs over few rows: what Spark prepares for long ones costs more than it saves.
+            .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+            .config("spark.sql.adaptive.enabled", "false")
+            .config("spark.sql.codegen.wholeStage", "false")
             .config("spark.sql.shuffle.partitions", "2")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.bindAddress", "127.0.0.1")
@@ -371,7 +376,7 @@ def bare(bench):
 @case
 def recommender(bench):
     ratings = bench.csv("ml-latest-small", "ratings.csv").cache()
-    als = recommendation.ALS(rank=10, maxIter=5, regParam=0.1, nonnegative=True, userCol="userId", itemCol="movieId", ratingCol="rating", coldStartStrategy="nan", seed=11)
+    als = recommendation.ALS(rank=10, maxIter=5, regParam=0.1, nonnegative=True, userCol="userId", itemCol="movieId", ratingCol="rating", coldStartStrategy="nan", seed=11, numUserBlocks=2, numItemBlocks=2)
     model = als.fit(ratings)
     rows = bench.rows("ratings", lambda: ratings.select("userId", "movieId", "rating"))
     bench.save("als", model, rows, ["userId", "movieId", "rating"], {"prediction": "prediction"}, expected="rating", users="userId", items="movieId", label="rating")
