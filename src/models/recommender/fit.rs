@@ -147,6 +147,7 @@ impl Fitter<'_> {
             let eval_loss = held_out.as_ref().and_then(|held_out| held_out.rmse(model, &self.control(&|_| {})));
             course_now().eval_loss = eval_loss;
         };
+        let watch: Option<&dyn Fn(&AlsModel)> = held_out.is_some().then_some(&watch);
         let progress = |progress: als::Progress| {
             let mut course = course_now();
             let now = Instant::now();
@@ -169,13 +170,13 @@ impl Fitter<'_> {
         // A version of another rank is no start.
         let start = start.filter(|start| start.users.rank() == params.rank).map(|start| begun(start, &params));
         let als = match options.min_rel_progress {
-            None => als::train_from(rows.train, &params, &self.control(&progress), start.as_ref(), &watch)?,
+            None => als::train_from(rows.train, &params, &self.control(&progress), start.as_ref(), watch)?,
             Some(share) => {
                 let max_iterations = params.max_iterations;
                 let once = AlsParams { max_iterations: 1, ..params };
                 until_it_stalls(max_iterations, share, start, |iteration, model| {
                     let count = |one: als::Progress| progress(als::Progress { iteration, max_iterations, ..one });
-                    let fitted = als::train_from(rows.train, &once, &self.control(&count), model, &watch)?;
+                    let fitted = als::train_from(rows.train, &once, &self.control(&count), model, watch)?;
                     let loss = course_now().iterations.last().and_then(|last| last.loss);
                     Ok((fitted, loss))
                 })?

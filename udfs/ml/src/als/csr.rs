@@ -90,6 +90,24 @@ impl Csr {
         Self::group(self.n_columns, self.n_rows(), &self.columns, entries)
     }
 
+    /// The same ratings under other numbers: row `r` is the old row `rows[r]`, and the old column `c` is `columns[c]`.
+    /// Entries inside a row keep their order.
+    pub(super) fn renumbered(&self, rows: &[u32], columns: &[u32]) -> Self {
+        let mut offsets = Vec::with_capacity(rows.len() + 1);
+        offsets.push(0);
+        let (mut new_columns, mut values) = (Buffer::<u32>::zeroed(self.n_ratings()), Buffer::<f32>::zeroed(self.n_ratings()));
+        let mut end = 0;
+        for row in rows {
+            let (old_columns, old_values) = self.row(*row as usize);
+            let place = end..end + old_values.len();
+            end = place.end;
+            new_columns[place.clone()].iter_mut().zip(old_columns).for_each(|(new, old)| *new = columns[*old as usize]);
+            values[place].copy_from_slice(old_values);
+            offsets.push(end);
+        }
+        Self { n_columns: self.n_columns, offsets, columns: new_columns, values }
+    }
+
     /// Keeps the entries whose place (row after row, from 0) is wanted. The shape stays.
     pub fn filter(&self, mut is_wanted: impl FnMut(usize) -> bool) -> Self {
         let mut offsets = vec![0];

@@ -10,6 +10,7 @@
 use super::kernel::{self, Ahead, Isa, Start, Weighted};
 use super::{AlsParams, Factors, Feedback, Solver, dot};
 use crate::memory::Aligned;
+use std::ops::Range;
 
 /// Bytes of the panel: with the matrix of rank 64 it stays in a first-level cache of 48 KiB, and with tiles of it in one of 32.
 const PANEL_BYTES: usize = 16 * 1024;
@@ -145,11 +146,12 @@ impl Equations {
     /// Returns false, with unfinished sums, when `go_on` did.
     pub fn build(&mut self, others: &Others<'_>, row: &RowRatings<'_>, go_on: impl Fn() -> bool) -> bool {
         self.clear();
-        for start in (0..row.neighbours.len()).step_by(self.chunk) {
+        let chunk = self.equal_chunk(row.neighbours.len());
+        for start in (0..row.neighbours.len()).step_by(chunk) {
             if !go_on() {
                 return false;
             }
-            let n = self.add_chunk(others, row, start, 0, None);
+            let n = self.add_chunk(others, row, start..start + chunk, 0, None);
             let next = &row.neighbours[start + n..];
             let next = if next.is_empty() { row.next } else { next };
             let ahead = Ahead { rows: &others.rows, places: &next[..next.len().min(self.chunk)] };
@@ -182,7 +184,7 @@ impl Equations {
                 return false;
             }
             let ahead = row.neighbours.get(start + self.prefetch..).unwrap_or(&[]);
-            self.add_chunk(others, row, start, start, Some(ahead));
+            self.add_chunk(others, row, start..start + self.chunk, start, Some(ahead));
         }
         true
     }
@@ -202,15 +204,27 @@ impl Equations {
         self.right[place] = 0.0;
     }
 
+    /// Chunks of one size, near enough: while one is summed the next is fetched, which takes as long.
+    fn equal_chunk(&self, n_ratings: usize) -> usize {
+        n_ratings.div_ceil(n_ratings.div_ceil(self.chunk)).next_multiple_of(4).min(self.chunk)
+    }
+
     fn clear(&mut self) {
         self.right.fill(0.0);
         self.energy = 0.0;
     }
 
-    /// Gathers the ratings from `start` to row `panel_start` of the panel and adds them to the right side; how many it were.
+    /// Gathers the ratings of a chunk to row `panel_start` of the panel and adds them to the right side; how many it were.
     /// Meanwhile the factors of the neighbours `ahead` are fetched, unless that was done before.
-    fn add_chunk(&mut self, others: &Others<'_>, row: &RowRatings<'_>, start: usize, panel_start: usize, ahead: Option<&[u32]>) -> usize {
-        let end = (start + self.chunk).min(row.neighbours.len());
+    fn add_chunk(
+        &mut self,
+        others: &Others<'_>,
+        row: &RowRatings<'_>,
+        chunk: Range<usize>,
+        panel_start: usize,
+        ahead: Option<&[u32]>,
+    ) -> usize {
+        let (start, end) = (chunk.start, chunk.end.min(row.neighbours.len()));
         let n = end - start;
         let (neighbours, values) = (&row.neighbours[start..end], &row.values[start..end]);
         let (weights, targets) = match (self.params.feedback, others.bias) {

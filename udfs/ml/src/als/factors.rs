@@ -60,6 +60,11 @@ impl Factors {
         &self.data[row * self.rank..(row + 1) * self.rank]
     }
 
+    /// One row, to write.
+    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.data[row * self.rank..(row + 1) * self.rank]
+    }
+
     /// All rows in order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.as_slice().chunks_exact(self.rank)

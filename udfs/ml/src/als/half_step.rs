@@ -10,21 +10,18 @@ use std::sync::{Mutex, PoisonError};
 /// Work handed to a thread at once, in multiply-adds: some 50 µs.
 const BATCH_WORK: usize = 2_000_000;
 
-/// Ratings of one side, and the order in which its rows are solved: heaviest first, so that no thread
-/// starts a long row when the others are done.
+/// Ratings of one side. Rows are solved in their order: the longest are first, so that no thread starts a long row when
+/// the others are done.
 #[derive(Debug)]
 pub struct Rows<'a> {
     side: Side,
     ratings: &'a Csr,
-    heaviest_first: Vec<u32>,
 }
 
 impl<'a> Rows<'a> {
     /// The rows of `ratings`, which are users or items.
     pub fn new(side: Side, ratings: &'a Csr) -> Self {
-        let mut heaviest_first: Vec<u32> = (0..ratings.n_rows() as u32).collect();
-        heaviest_first.sort_by_key(|row| std::cmp::Reverse(ratings.row_len(*row as usize)));
-        Self { side, ratings, heaviest_first }
+        Self { side, ratings }
     }
 
     /// Solves every row in place. Returns the sum of [`Outcome::Solved`]'s losses.
@@ -48,10 +45,9 @@ impl<'a> Rows<'a> {
     ) -> Result<f64, AlsError> {
         let mut losses = vec![0f64; self.ratings.n_rows()];
         let mean = solved.mean;
-        let mut slots: Vec<Option<Slot<'_>>> = solved.slots(&mut losses).map(Some).collect();
         // Popped from the end.
-        let queue: Vec<Slot<'_>> = self.heaviest_first.iter().rev().filter_map(|row| slots[*row as usize].take()).collect();
-        drop(slots);
+        let mut queue: Vec<Slot<'_>> = solved.slots(&mut losses).collect();
+        queue.reverse();
         let work = Work { rows: self, others, params, isa, control, mean, queue: Mutex::new(queue), failed: Mutex::new(None) };
         std::thread::scope(|scope| {
             for _ in 1..control.threads.get() {

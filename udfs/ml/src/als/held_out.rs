@@ -116,7 +116,7 @@ mod tests {
             let fit = |threads: usize| {
                 let seen = Mutex::new(Vec::new());
                 let watch = |model: &AlsModel| seen.lock().unwrap().push(held_out.rmse(model, &control(threads)).unwrap());
-                let model = train_from(&split.train, &params, &control(threads), None, &watch).unwrap();
+                let model = train_from(&split.train, &params, &control(threads), None, Some(&watch)).unwrap();
                 (model, seen.into_inner().unwrap())
             };
             let (model, seen) = fit(1);

@@ -21,6 +21,7 @@ mod kernel;
 mod model;
 mod nonnegative;
 mod params;
+mod popularity;
 mod row_solver;
 mod training;
 

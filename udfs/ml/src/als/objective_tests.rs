@@ -237,16 +237,16 @@ fn a_warm_start_goes_on_where_the_last_training_ended() {
     for (params, ratings) in cases() {
         let first = train(&ratings, &params, &control(1)).unwrap();
         let more = AlsParams { max_iterations: 3, ..params.clone() };
-        let went_on = train_from(&ratings, &more, &control(1), Some(&first), &|_| {}).unwrap();
+        let went_on = train_from(&ratings, &more, &control(1), Some(&first), None).unwrap();
         let in_one = train(&ratings, &AlsParams { max_iterations: 7, ..params.clone() }, &control(1)).unwrap();
         assert_eq!(went_on, in_one, "{params:?}");
     }
     let ratings = ratings(10, 8, 0.5);
     let start = train(&ratings, &AlsParams::default(), &control(1)).unwrap();
     let other_rank = AlsParams { rank: 11, ..Default::default() };
-    assert!(matches!(train_from(&ratings, &other_rank, &control(1), Some(&start), &|_| {}), Err(AlsError::Shape { .. })));
+    assert!(matches!(train_from(&ratings, &other_rank, &control(1), Some(&start), None), Err(AlsError::Shape { .. })));
     let fewer = Csr::new(9, 8, &[0], &[0], &[1.0]).unwrap();
-    assert!(matches!(train_from(&fewer, &AlsParams::default(), &control(1), Some(&start), &|_| {}), Err(AlsError::Shape { .. })));
+    assert!(matches!(train_from(&fewer, &AlsParams::default(), &control(1), Some(&start), None), Err(AlsError::Shape { .. })));
 }
 
 #[test]

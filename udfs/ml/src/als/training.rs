@@ -4,6 +4,7 @@ use super::bias::Biases;
 use super::equations::{Gram, Others};
 use super::half_step::{Rows, Solved};
 use super::kernel::{self, Isa};
+use super::popularity::ByPopularity;
 use super::{AlsError, AlsModel, AlsParams, Bias, Control, Csr, Factors, Feedback, Progress, Side};
 
 /// Trains a model on ratings (users × items) from random factors.
@@ -17,19 +18,19 @@ use super::{AlsError, AlsModel, AlsParams, Bias, Control, Csr, Factors, Feedback
 /// [`AlsError::Unsolvable`] when factors would not be finite, [`AlsError::Cancelled`].
 ///
 /// # Cost
-/// Per iteration O(ratings·rank² + (users + items)·rank³) time. Besides `ratings`, their transpose: 8 bytes
-/// per rating.
+/// Per iteration O(ratings·rank² + (users + items)·rank³) time. Besides `ratings`, they are held by user and by item
+/// under numbers of its own: 16 bytes per rating.
 ///
 /// # Source
 /// Zhou et al. 2008, *Large-scale Parallel Collaborative Filtering for the Netflix Prize*, §3.1 (λ weighted by `n`).
 pub fn train(ratings: &Csr, params: &AlsParams, control: &Control<'_>) -> Result<AlsModel, AlsError> {
-    train_from(ratings, params, control, None, &|_| {})
+    train_from(ratings, params, control, None, None)
 }
 
 /// Trains as [`train`] does, from the factors of an earlier model when one is given: of the same rank, with a row
 /// for each user and item, zero for new ones. Two or three iterations are then enough.
 ///
-/// `watch` sees the model after every iteration, on the calling thread, before `control.progress` is called.
+/// `watch` sees a copy of the model after every iteration, on the calling thread, before `control.progress` is called.
 ///
 /// # Errors
 /// Those of [`train`], and [`AlsError::Shape`] when the earlier model has another rank or other numbers of rows.
@@ -38,16 +39,18 @@ pub fn train_from(
     params: &AlsParams,
     control: &Control<'_>,
     start: Option<&AlsModel>,
-    watch: &dyn Fn(&AlsModel),
+    watch: Option<&dyn Fn(&AlsModel)>,
 ) -> Result<AlsModel, AlsError> {
     params.check()?;
     if ratings.n_ratings() == 0 {
         return Err(AlsError::Empty);
     }
+    let popular = ByPopularity::new(ratings);
+    let ratings = &popular.ratings;
     // Neither needs the other.
     let (by_item, model) = std::thread::scope(|scope| {
         let by_item = scope.spawn(|| ratings.transpose());
-        let model = first_model(ratings, params, start);
+        let model = first_model(&popular, params, start);
         (by_item.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), model)
     });
     let mut training = Training {
@@ -75,23 +78,26 @@ pub fn train_from(
     let square = |value: &f32| f64::from(*value) * f64::from(*value);
     let energy = if is_plain { ratings.values().iter().map(square).sum() } else { 0.0 };
     for iteration in 1..=params.max_iterations {
-        training.half_step(Side::Item)?;
-        let loss = training.half_step(Side::User)?;
-        watch(&training.model);
+        let losses = training.half_step(Side::Item).and_then(|_| training.half_step(Side::User));
+        let loss = losses.map_err(|error| popular.outward_error(error))?;
+        if let Some(watch) = watch {
+            watch(&popular.outward(&training.model));
+        }
         (control.progress)(Progress { iteration, max_iterations: params.max_iterations, loss: Some(energy + loss) });
         if control.is_cancelled() {
             return Err(AlsError::Cancelled);
         }
     }
-    Ok(training.model)
+    Ok(popular.outward(&training.model))
 }
 
 /// Random users, or those of an earlier model.
-fn first_model(ratings: &Csr, params: &AlsParams, start: Option<&AlsModel>) -> Result<AlsModel, AlsError> {
+fn first_model(popular: &ByPopularity, params: &AlsParams, start: Option<&AlsModel>) -> Result<AlsModel, AlsError> {
+    let ratings = &popular.ratings;
     let Some(start) = start else {
         // Positive factors for all explicit ratings were tried: 0.008 less RMSE on made-up ratings, 0.004 more on MovieLens.
         let users = Factors::random(ratings.n_rows(), params.rank, params.seed, params.nonnegative);
-        return Ok(AlsModel::new(users, Factors::zeros(ratings.n_columns(), params.rank)));
+        return Ok(AlsModel::new(popular.inward_users(&users), Factors::zeros(ratings.n_columns(), params.rank)));
     };
     if start.users.rank() != params.rank || start.items.rank() != params.rank {
         return Err(AlsError::Shape { what: "the earlier model has another rank" });
@@ -99,7 +105,7 @@ fn first_model(ratings: &Csr, params: &AlsParams, start: Option<&AlsModel>) -> R
     if start.users.n_rows() != ratings.n_rows() || start.items.n_rows() != ratings.n_columns() {
         return Err(AlsError::Shape { what: "the earlier model has other numbers of users or items" });
     }
-    let mut model = start.clone();
+    let mut model = popular.inward(start);
     if params.bias == Bias::None {
         model = AlsModel::new(model.users, model.items);
     }

@@ -23,6 +23,17 @@ use crate::memory::LANE;
 
 const BLOCK: usize = 8;
 
+/// A loop over constants, written out: of one with a changing end the compiler makes a loop, and keeps in memory the
+/// registers that it counts.
+macro_rules! unrolled {
+    ($place:ident in $($value:literal)* $body:block) => {
+        $({
+            const $place: usize = $value;
+            $body
+        })*
+    };
+}
+
 /// What the elimination inside a block did, to do it to the other columns of its rows.
 #[repr(C, align(64))]
 struct Elimination {
@@ -91,25 +102,27 @@ unsafe fn eliminate<F: Floats, const HALF: usize>(
     }
     let mut targets = F::load(right.add(column));
     let mut is_definite = true;
-    for k in 0..BLOCK {
-        // The inverse pivot is all that the next pivot waits for: the root is taken beside it, and what it is multiplied
-        // with is ready before it.
-        let pivot = rows[k].spread(HALF + k).first();
-        is_definite &= pivot > limits[k];
+    // The inverse pivot is all that the next pivot waits for: the root is taken beside it, and what it is multiplied
+    // with is ready before it.
+    unrolled!(K in 0 1 2 3 4 5 6 7 {
+        let pivot = rows[K].spread(HALF + K).first();
+        is_definite &= pivot > limits[K];
         let (inverse, scale) = (F::splat(1.0 / pivot), 1.0 / pivot.sqrt());
-        let target = targets.spread(HALF + k);
+        let target = targets.spread(HALF + K);
         let right_factor = target.mul(inverse);
-        for i in k + 1..BLOCK {
-            rows[i] = rows[k].spread(HALF + i).mul(inverse).mul_sub_from(rows[k], rows[i]);
-        }
-        targets = right_factor.mul_sub_from(rows[k], targets);
-        rows[k].mul(inverse).store(done.factors[k].as_mut_ptr());
-        done.right_factors[k] = right_factor.first();
-        done.scales[k] = scale;
-        rows[k].mul(F::splat(scale)).store(first.add(k * stride));
+        unrolled!(I in 1 2 3 4 5 6 7 {
+            if I > K {
+                rows[I] = rows[K].spread(HALF + I).mul(inverse).mul_sub_from(rows[K], rows[I]);
+            }
+        });
+        targets = right_factor.mul_sub_from(rows[K], targets);
+        rows[K].mul(inverse).store(done.factors[K].as_mut_ptr());
+        done.right_factors[K] = right_factor.first();
+        done.scales[K] = scale;
+        rows[K].mul(F::splat(scale)).store(first.add(K * stride));
         // Finished: the solution of the forward substitution.
-        *right.add(start + k) = target.first() * scale;
-    }
+        *right.add(start + K) = target.first() * scale;
+    });
     // The places after the block in this register are not finished.
     if HALF + BLOCK < F::WIDTH {
         let mut rest = [0f32; LANE];

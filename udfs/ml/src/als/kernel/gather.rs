@@ -116,16 +116,11 @@ unsafe fn copy<V: Vector>(
 #[inline(always)]
 pub unsafe fn gather_right<V: Vector>(rows: &Rows<'_>, ratings: &Weighted<'_>, panel: &mut [f32], right: &mut [f32]) {
     let (stride, n_full) = (stride_of(rows.n_columns()), rows.rank / LANE);
-    let mut lane = 0;
-    // SAFETY: the caller's promises; `lane + LANES` full lanes are in each row.
+    // SAFETY: the caller's promises.
     unsafe {
-        while lane + 4 <= n_full {
-            gather_lanes::<V, 4>(rows, ratings, lane, panel, stride, right);
-            lane += 4;
-        }
-        while lane < n_full {
-            gather_lanes::<V, 1>(rows, ratings, lane, panel, stride, right);
-            lane += 1;
+        match ratings.weights {
+            None => gather_full::<V>(rows, ratings, |_| None, panel, right),
+            Some(weights) => gather_full::<V>(rows, ratings, |place| Some(weights[place]), panel, right),
         }
     }
     if n_full * LANE == stride {
@@ -152,17 +147,42 @@ pub unsafe fn gather_right<V: Vector>(rows: &Rows<'_>, ratings: &Weighted<'_>, p
     unsafe { V::load(last.as_ptr()).add(sum).store(last.as_mut_ptr()) };
 }
 
+/// The lanes that are full, for [`gather_right`].
+#[inline(always)]
+unsafe fn gather_full<V: Vector>(
+    rows: &Rows<'_>,
+    ratings: &Weighted<'_>,
+    weight: impl Fn(usize) -> Option<f32>,
+    panel: &mut [f32],
+    right: &mut [f32],
+) {
+    let n_full = rows.rank / LANE;
+    let mut lane = 0;
+    // SAFETY: passed on; `lane + LANES` full lanes are in each row.
+    unsafe {
+        while lane + 4 <= n_full {
+            gather_lanes::<V, 4>(rows, ratings, &weight, lane, panel, right);
+            lane += 4;
+        }
+        while lane < n_full {
+            gather_lanes::<V, 1>(rows, ratings, &weight, lane, panel, right);
+            lane += 1;
+        }
+    }
+}
+
 /// `LANES` lanes from `lane` on, all of them full, for [`gather_right`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
 unsafe fn gather_lanes<V: Vector, const LANES: usize>(
     rows: &Rows<'_>,
     ratings: &Weighted<'_>,
+    weight: impl Fn(usize) -> Option<f32>,
     lane: usize,
     panel: &mut [f32],
-    stride: usize,
     right: &mut [f32],
 ) {
+    let stride = stride_of(rows.n_columns());
     // SAFETY: the bounds of source, panel and right side are checked; lanes are whole.
     unsafe {
         let mut sums = [V::splat(0.0); LANES];
@@ -171,10 +191,11 @@ unsafe fn gather_lanes<V: Vector, const LANES: usize>(
             let source = &rows.data[*neighbour as usize * rows.rank..][..rows.rank];
             let (from, to) = (source[lane * LANE..][..LANES * LANE].as_ptr(), row[lane * LANE..][..LANES * LANE].as_mut_ptr());
             let target = V::splat(*target);
-            let weight = V::splat(ratings.weights.map_or(1.0, |weights| weights[place]));
+            let weight = weight(place);
             // By index: an iterator over the array would keep it in memory.
             for part in 0..LANES {
-                let value = V::load(from.add(part * LANE)).mul(weight);
+                let value = V::load(from.add(part * LANE));
+                let value = weight.map_or(value, |weight| value.mul(V::splat(weight)));
                 value.store(to.add(part * LANE));
                 sums[part] = value.mul_add(target, sums[part]);
             }

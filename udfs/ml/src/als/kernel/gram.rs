@@ -36,7 +36,7 @@ pub struct Ahead<'a> {
     pub places: &'a [u32],
 }
 
-/// Fetches rows, a cache line at a time.
+/// Fetches rows, a cache line or a whole one at a time.
 struct Lines<'a> {
     rows: &'a Rows<'a>,
     places: std::slice::Iter<'a, u32>,
@@ -65,6 +65,19 @@ impl<'a> Lines<'a> {
         self.n_left -= 1;
         true
     }
+
+    /// Begins to fetch the next row, if there is one.
+    ///
+    /// # Safety
+    /// As [`Self::fetch`].
+    #[inline(always)]
+    unsafe fn fetch_row<V: Vector>(&mut self) {
+        let Some(place) = self.places.next() else { return };
+        let address = self.rows.data.as_ptr().wrapping_add(*place as usize * self.rows.rank);
+        for line in 0..self.rows.rank.div_ceil(LANE) {
+            V::prefetch_far(address.wrapping_add(line * LANE));
+        }
+    }
 }
 
 /// `matrix = start + panelᵀ·panel` over `depth` rows of the panel, while the rows ahead are fetched: here memory has
@@ -77,13 +90,19 @@ pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: S
     let (panel, stride, matrix) = (panel.as_ptr(), stride_of(rank), matrix.as_mut_ptr());
     // Spread over all sums: many at once would fill the queue of what memory has to bring, and all would wait for it.
     let n_lanes = stride / LANE;
-    let n_registers = n_lanes * (n_lanes + 1) / 2 * LANE * (LANE / V::Register::WIDTH);
-    // What a tile holds on average.
-    let registers_per_tile = if V::REGISTERS == Registers::Many { 20 } else { 12 };
     let n_lines = ahead.places.len() * ahead.rows.rank.div_ceil(LANE);
-    let pause = (n_registers * depth / (registers_per_tile * n_lines.max(1))).max(1);
+    // A tile has 20 registers on average.
+    let pause = (n_lanes * (n_lanes + 1) / 2 * LANE * depth / (20 * n_lines.max(1))).max(1);
+    // A pair of columns has a tile for some 6 of its rows.
+    let rows_per_tile = ahead.places.len().div_ceil((n_lanes * n_lanes * 3 / 2).max(1));
     let (mut lines, mut wait) = (Lines::new(ahead), pause);
     let fetch = || {
+        if V::REGISTERS == Registers::Some {
+            for _ in 0..rows_per_tile {
+                lines.fetch_row::<V>();
+            }
+            return;
+        }
         wait -= 1;
         if wait == 0 {
             wait = pause;
@@ -106,8 +125,8 @@ pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: S
 }
 
 /// Adds (subtracts) the outer products of `depth` rows to those of the base, or writes them, into the matrix rows
-/// `rows`, whole eights. The base may be the matrix. `beside` is for what the processor can do beside each
-/// row of a sum.
+/// `rows`, whole eights. The base may be the matrix. `beside` is for what the processor can do beside the sums: it is
+/// called for each row of one; for each tile with 16 registers, where a core has less to spare.
 ///
 /// # Safety
 /// As [`gram`]; the panel and those matrix rows do not overlap.
@@ -170,6 +189,7 @@ pub unsafe fn update<V: Vector, const THEN: u8>(
 
 /// [`update`] of the whole triangle with 16 registers: down pairs of their columns, where tiles of 6 rows have 12
 /// sums (8 wait for each other, and 4 rows by 3 columns need a register more than there are).
+/// What a core can issue at once limits these tiles, above all when its other thread is busy: nothing is beside the sums.
 #[inline(always)]
 unsafe fn triangle<V: Vector, const THEN: u8>(
     panel: *const f32,
@@ -184,16 +204,16 @@ unsafe fn triangle<V: Vector, const THEN: u8>(
         let diagonal = (column + 8).min(n_rows);
         let mut row = 0;
         while row < diagonal {
+            beside();
             if matches!(diagonal - row, 4 | 8) {
-                tile::<V::Register, 4, 2, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
+                tile::<V::Register, 4, 2, THEN>(panel, stride, depth, (row, column), base, matrix, &mut || {});
                 row += 4;
             } else {
-                tile::<V::Register, 6, 2, THEN>(panel, stride, depth, (row, column), base, matrix, &mut beside);
+                tile::<V::Register, 6, 2, THEN>(panel, stride, depth, (row, column), base, matrix, &mut || {});
                 row += 6;
             }
         }
         if diagonal < n_rows {
-            // Nothing beside it: with more than one block in its loop the compiler keeps a sum in memory.
             tile::<V::Register, 8, 1, THEN>(panel, stride, depth, (diagonal, diagonal), base, matrix, &mut || {});
         }
     }
@@ -213,18 +233,18 @@ unsafe fn tile<F: Floats, const ROWS: usize, const PARTS: usize, const THEN: u8>
     let mut sums = [[F::splat(0.0); PARTS]; ROWS];
     let mut left = panel.add(row);
     let mut right = panel.add(column);
-    for _ in 0..depth {
+    // Counting costs what the tiles of 16 registers cannot spare.
+    let together = if F::WIDTH == LANE { 1 } else { 4 };
+    for _ in 0..depth / together {
         beside();
-        let mut columns = [F::splat(0.0); PARTS];
-        for (place, column) in columns.iter_mut().enumerate() {
-            *column = F::load(right.add(place * F::WIDTH));
+        for place in 0..together {
+            add_row(left.add(place * stride), right.add(place * stride), &mut sums);
         }
-        for (place, sums) in sums.iter_mut().enumerate() {
-            let factor = F::splat(*left.add(place));
-            for (sum, column) in sums.iter_mut().zip(columns) {
-                *sum = factor.mul_add(column, *sum);
-            }
-        }
+        left = left.add(together * stride);
+        right = right.add(together * stride);
+    }
+    for _ in 0..depth % together {
+        add_row(left, right, &mut sums);
         left = left.add(stride);
         right = right.add(stride);
     }
@@ -237,6 +257,21 @@ unsafe fn tile<F: Floats, const ROWS: usize, const PARTS: usize, const THEN: u8>
                 SUBTRACT => F::load(before).sub(*sum).store(entry),
                 _ => F::load(before).add(*sum).store(entry),
             }
+        }
+    }
+}
+
+/// Adds the products of one row of the panel: its floats at `left` with those at `right`.
+#[inline(always)]
+unsafe fn add_row<F: Floats, const ROWS: usize, const PARTS: usize>(left: *const f32, right: *const f32, sums: &mut [[F; PARTS]; ROWS]) {
+    let mut columns = [F::splat(0.0); PARTS];
+    for (place, column) in columns.iter_mut().enumerate() {
+        *column = F::load(right.add(place * F::WIDTH));
+    }
+    for (place, sums) in sums.iter_mut().enumerate() {
+        let factor = F::splat(*left.add(place));
+        for (sum, column) in sums.iter_mut().zip(columns) {
+            *sum = factor.mul_add(column, *sum);
         }
     }
 }
