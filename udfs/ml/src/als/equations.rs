@@ -16,6 +16,8 @@ use std::ops::Range;
 const PANEL_BYTES: usize = 16 * 1024;
 /// How far ahead of the copy rows of the other side are fetched: what fits the first-level cache beside the panel.
 const PREFETCH_BYTES: usize = 12 * 1024;
+/// A pivot below this part of its diagonal entry has lost all its digits.
+pub const PIVOT_MIN: f32 = 1e-5;
 /// Rows fetched ahead at most while others are copied, and of the row that is solved next.
 pub const PREFETCH_ROWS_MAX: usize = 64;
 
@@ -187,6 +189,14 @@ impl Equations {
             self.add_chunk(others, row, start..start + self.chunk, start, Some(ahead));
         }
         true
+    }
+
+    /// The targets of a row that is one chunk and was the last to be collected.
+    pub fn targets<'a>(&'a self, others: &Others<'_>, row: &RowRatings<'a>) -> &'a [f32] {
+        match (self.params.feedback, others.bias) {
+            (Feedback::Explicit, None) => row.values,
+            _ => &self.targets[..row.values.len()],
+        }
     }
 
     /// Lambda as it stands on the diagonal.

@@ -13,6 +13,7 @@ mod csr;
 mod descent;
 mod equations;
 mod factors;
+mod few_ratings;
 mod fold_in;
 mod gradient;
 mod half_step;

@@ -1,16 +1,14 @@
 //! Solves one row: the equations from its ratings, and the factors from the equations.
 
 use super::cholesky::solve_f64;
-use super::equations::{Equations, Others, RowRatings};
+use super::equations::{Equations, Others, PIVOT_MIN, RowRatings};
 use super::factors::dot_f64;
+use super::few_ratings::FewRatings;
 use super::gradient::{Gradient, Operator};
 use super::kernel::Isa;
 use super::nonnegative::NonNegative;
 use super::{AlsParams, Solver};
 use crate::memory::Aligned;
-
-/// A pivot below this part of its diagonal entry has lost all its digits.
-const PIVOT_MIN: f32 = 1e-5;
 
 /// How the solution of a row ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,7 +35,7 @@ pub struct RowSolver {
 
 #[derive(Debug)]
 enum Method {
-    Cholesky,
+    Cholesky(Box<FewRatings>),
     NonNegative(Box<NonNegative>),
     Gradient(Box<Gradient>),
 }
@@ -49,7 +47,7 @@ impl RowSolver {
         let stride = equations.stride;
         let method = match params.solver {
             _ if params.nonnegative => Method::NonNegative(Box::new(NonNegative::new(stride, params.rank))),
-            Solver::Cholesky => Method::Cholesky,
+            Solver::Cholesky => Method::Cholesky(Box::new(FewRatings::new(&equations))),
             Solver::Cg { steps } => Method::Gradient(Box::new(Gradient::new(steps, stride))),
         };
         Self { equations, limits: vec![0.0; stride], x: Aligned::zeros(stride), method }
@@ -82,7 +80,16 @@ impl RowSolver {
                 }
                 nonnegative.solve(&self.equations, x).then(|| dot_f64(&self.equations.right[..x.len()], x))
             }
-            Method::Cholesky => {
+            Method::Cholesky(few) => {
+                if others.gram.is_none() && self.equations.lambda(row) > 0.0 && row.neighbours.len() <= few.n_max() {
+                    if !self.equations.collect(others, row, &go_on) {
+                        return Outcome::Stopped;
+                    }
+                    if few.solve(&mut self.equations, others, row, x) {
+                        let loss = self.equations.energy - dot_f64(&self.equations.right[..x.len()], x);
+                        return Outcome::Solved { loss };
+                    }
+                }
                 if !self.equations.build(others, row, &go_on) {
                     return Outcome::Stopped;
                 }

@@ -101,25 +101,34 @@ impl Vector for Pair {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize) {
-        unsafe {
-            let row = |place: usize| _mm256_loadu_ps(from.add(place * stride));
-            // Rows are paired, then pairs, then the halves of registers.
-            let pair = |first, second| (_mm256_unpacklo_ps(first, second), _mm256_unpackhi_ps(first, second));
-            let four = |low: (__m256, __m256), high: (__m256, __m256)| {
-                [
-                    _mm256_shuffle_ps::<0b01_00_01_00>(low.0, high.0),
-                    _mm256_shuffle_ps::<0b11_10_11_10>(low.0, high.0),
-                    _mm256_shuffle_ps::<0b01_00_01_00>(low.1, high.1),
-                    _mm256_shuffle_ps::<0b11_10_11_10>(low.1, high.1),
-                ]
-            };
-            let upper = four(pair(row(0), row(1)), pair(row(2), row(3)));
-            let lower = four(pair(row(4), row(5)), pair(row(6), row(7)));
-            for (place, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
-                _mm256_storeu_ps(to.add(place * stride), _mm256_permute2f128_ps::<0x20>(upper, lower));
-                _mm256_storeu_ps(to.add((place + 4) * stride), _mm256_permute2f128_ps::<0x31>(upper, lower));
-            }
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe { transpose(from, from_stride, to, to_stride) }
+    }
+}
+
+/// [`Vector::transpose`] in registers.
+///
+/// # Safety
+/// The machine has AVX2; blocks of 8 × 8 floats at both pointers.
+#[inline(always)]
+pub unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe {
+        let row = |place: usize| _mm256_loadu_ps(from.add(place * from_stride));
+        // Rows are paired, then pairs, then the halves of registers.
+        let pair = |first, second| (_mm256_unpacklo_ps(first, second), _mm256_unpackhi_ps(first, second));
+        let four = |low: (__m256, __m256), high: (__m256, __m256)| {
+            [
+                _mm256_shuffle_ps::<0b01_00_01_00>(low.0, high.0),
+                _mm256_shuffle_ps::<0b11_10_11_10>(low.0, high.0),
+                _mm256_shuffle_ps::<0b01_00_01_00>(low.1, high.1),
+                _mm256_shuffle_ps::<0b11_10_11_10>(low.1, high.1),
+            ]
+        };
+        let upper = four(pair(row(0), row(1)), pair(row(2), row(3)));
+        let lower = four(pair(row(4), row(5)), pair(row(6), row(7)));
+        for (place, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
+            _mm256_storeu_ps(to.add(place * to_stride), _mm256_permute2f128_ps::<0x20>(upper, lower));
+            _mm256_storeu_ps(to.add((place + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper, lower));
         }
     }
 }

@@ -85,9 +85,8 @@ impl Vector for __m512 {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize) {
-        for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
-            unsafe { *to.add(column * stride + row) = *from.add(row * stride + column) };
-        }
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // Every processor with AVX-512 has AVX2.
+        unsafe { super::avx2::transpose(from, from_stride, to, to_stride) }
     }
 }

@@ -171,6 +171,23 @@ unsafe fn gather_full<V: Vector>(
     }
 }
 
+/// Copies `n_rows` rows of a panel, whole lanes of them, as columns.
+///
+/// # Safety
+/// The machine has the instructions of `V`; `panel` and `turned` have room for `n_rows · stride` floats.
+#[inline(always)]
+pub unsafe fn turn<V: Vector>(panel: &[f32], stride: usize, n_rows: usize, turned: &mut [f32]) {
+    for row in (0..n_rows).step_by(8) {
+        for column in (0..stride).step_by(8) {
+            // SAFETY: blocks of 8 × 8 inside both.
+            unsafe {
+                let (from, to) = (panel.as_ptr().add(row * stride + column), turned.as_mut_ptr().add(column * n_rows + row));
+                V::transpose(from, stride, to, n_rows);
+            }
+        }
+    }
+}
+
 /// `LANES` lanes from `lane` on, all of them full, for [`gather_right`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]

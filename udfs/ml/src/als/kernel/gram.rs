@@ -119,7 +119,7 @@ pub unsafe fn gram<V: Vector>(panel: &[f32], depth: usize, rank: usize, start: S
         // The tiles left out the lower half of the blocks on the diagonal.
         for block in (0..stride).step_by(LANE) {
             let (upper, lower) = (block * stride + block + 8, (block + 8) * stride + block);
-            V::transpose(matrix.add(upper), matrix.add(lower), stride);
+            V::transpose(matrix.add(upper), stride, matrix.add(lower), stride);
         }
     }
 }

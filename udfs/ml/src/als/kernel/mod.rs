@@ -3,7 +3,7 @@
 //! Each algorithm is written once, over a [`vector::Vector`] of 16 floats, and compiled for each instruction set:
 //!
 //! ```text
-//! gather.rs    rows of the other side ──► panel              avx512.rs   one register of 16
+//! gather.rs    rows of the other side ──► panel (turned)     avx512.rs   one register of 16
 //! gram.rs      A += panelᵀ·panel, b += panelᵀ·targets    ×   avx2.rs     two registers of 8
 //! cholesky.rs  A x = b                                       portable.rs an array; the compiler's choice
 //! support.rs   A·x; A x = b for some of the unknowns
@@ -44,6 +44,7 @@ struct Kernels {
     gram: unsafe fn(&[f32], usize, usize, Start<'_>, Ahead<'_>, &mut [f32]),
     right: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
     cholesky: unsafe fn(&mut [f32], usize, &mut [f32], &[f32], &mut [f32]) -> bool,
+    turn: unsafe fn(&[f32], usize, usize, &mut [f32]),
     restrict: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
     outside: unsafe fn(&[f32], usize, &[f32], &[f32], &mut [f32]),
     symmetric: unsafe fn(&[f32], usize, &[f32], &mut [f32]),
@@ -155,6 +156,14 @@ impl Isa {
         unsafe { (self.kernels.cholesky)(matrix, rank, right, limits, x) }
     }
 
+    /// Copies the first `n_rows` rows of a panel, whole lanes of them, as columns: `turned[c][r] = panel[r][c]`.
+    pub fn turn(self, panel: &[f32], stride: usize, n_rows: usize, turned: &mut [f32]) {
+        assert!(stride.is_multiple_of(LANE) && n_rows.is_multiple_of(LANE));
+        assert!(panel.len() >= n_rows * stride && turned.len() >= n_rows * stride);
+        // SAFETY: as above.
+        unsafe { (self.kernels.turn)(panel, stride, n_rows, turned) }
+    }
+
     /// Copies the equations of the unknowns that `keep` marks with 1; the others (0) get the equation `x = 0`.
     pub fn restrict(self, matrix: &[f32], rank: usize, keep: &[f32], restricted: &mut [f32]) {
         let stride = stride_of(rank);
@@ -204,7 +213,7 @@ pub fn stride_of(rank: usize) -> usize {
 macro_rules! kernels {
     ($vector:ty $(, $feature:literal)?) => {
         /// The kernels of these instructions.
-        pub static KERNELS: super::Kernels = super::Kernels { gather, gather_right, gram, right, cholesky, restrict, outside, symmetric, twice, weigh };
+        pub static KERNELS: super::Kernels = super::Kernels { gather, gather_right, gram, right, cholesky, turn, restrict, outside, symmetric, twice, weigh };
 
         $(#[target_feature(enable = $feature)])?
         unsafe fn gather(rows: &super::Rows<'_>, neighbours: &[u32], ahead: &[u32], weights: Option<&[f32]>, panel: &mut [f32]) {
@@ -241,6 +250,12 @@ macro_rules! kernels {
         unsafe fn cholesky(matrix: &mut [f32], rank: usize, right: &mut [f32], limits: &[f32], x: &mut [f32]) -> bool {
             // SAFETY: as above.
             unsafe { super::cholesky::cholesky::<$vector>(matrix, rank, right, limits, x) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn turn(panel: &[f32], stride: usize, n_rows: usize, turned: &mut [f32]) {
+            // SAFETY: as above.
+            unsafe { super::gather::turn::<$vector>(panel, stride, n_rows, turned) }
         }
 
         $(#[target_feature(enable = $feature)])?

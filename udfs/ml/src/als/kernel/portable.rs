@@ -85,9 +85,9 @@ impl Vector for [f32; 16] {
     #[inline(always)]
     unsafe fn prefetch_far(_address: *const f32) {}
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize) {
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
-            unsafe { *to.add(column * stride + row) = *from.add(row * stride + column) };
+            unsafe { *to.add(column * to_stride + row) = *from.add(row * from_stride + column) };
         }
     }
 }

@@ -52,8 +52,8 @@ pub trait Vector: Floats {
     unsafe fn sum(self) -> f32;
     /// `from − left · right` of single floats.
     unsafe fn scalar_mul_sub_from(left: f32, right: f32, from: f32) -> f32;
-    /// Copies a block of 8 × 8 floats, transposed; rows are `stride` floats apart.
-    unsafe fn transpose(from: *const f32, to: *mut f32, stride: usize);
+    /// Copies a block of 8 × 8 floats, transposed; rows are so many floats apart on each side.
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// Asks for the cache line at an address, which need not be valid.
     unsafe fn prefetch(address: *const f32);
     /// The same, into the second-level cache only: the first has no room for what is needed later.
