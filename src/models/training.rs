@@ -18,6 +18,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
+/// Model types of other systems, and what they are here.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (&["random_forest", "randomforest"], "model_type='random_forest_classifier' or 'random_forest_regressor'"),
+    (
+        &["boosted_tree", "gradient_boosting", "gbt", "gbt_classifier", "gbt_regressor", "xgboost", "lightgbm"],
+        "model_type='boosted_tree_classifier' or 'boosted_tree_regressor'",
+    ),
+    (&["linear_regression", "ridge"], "model_type='linear_reg', with l2_reg for ridge regression"),
+    (&["lasso"], "model_type='elastic_net' and l1_reg"),
+    (&["logistic_regression", "logistic"], "model_type='logistic_reg'"),
+    (&["generalized_linear_regression", "poisson", "poisson_regression", "gamma"], "model_type='glm' and family='poisson' or 'gamma'"),
+    (&["k_means", "k-means"], "model_type='kmeans'"),
+    (&["implicit", "bpr", "svd", "collaborative_filtering"], "model_type='als'"),
+];
+
 /// The checked options of a model of any kind.
 #[derive(Debug, Clone)]
 pub enum ModelOptions {
@@ -55,7 +70,11 @@ impl ModelOptions {
         let known: Vec<&str> = recommender::MODEL_TYPES.iter().chain(predictor::MODEL_TYPES).chain([&spark::MODEL_TYPE]).copied().collect();
         let what = format!("model \"{model}\" has the unknown model type \"{name}\"");
         let types = format!("There are {}.", known.join(", "));
-        Err(Error::unknown(Code::InvalidParameter, what, name, known).detail(types))
+        let error = Error::unknown(Code::InvalidParameter, what, name, known).detail(types);
+        match ELSEWHERE.iter().find(|(names, _)| names.contains(&folded.as_str())) {
+            Some((_, ours)) => Err(error.hint(format!("Write {ours}."))),
+            None => Err(error),
+        }
     }
 
     /// The type under which the catalog lists the model, in BigQuery's spelling.

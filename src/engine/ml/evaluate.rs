@@ -26,7 +26,10 @@ impl MlTable<'_> {
         let scored = match model {
             TrainedModel::Predictor(model) => Scored::Predictor { model, table, threshold },
             TrainedModel::Recommender(model) if table == ScoreTable::Evaluate => Scored::Recommender(model),
-            TrainedModel::Recommender(model) => return Err(self.not_of_recommender(&model)),
+            TrainedModel::Recommender(model) => {
+                let hint = "ML.EVALUATE(MODEL m) says how good its lists and its predicted ratings are.";
+                return Err(self.not_of_recommender(&model).hint(hint));
+            }
         };
         let schema = scored.schema()?;
         let Some(plan) = self.input().await? else {
@@ -78,7 +81,7 @@ impl Scored {
 
     fn held_out(&self) -> Result<RecordBatch> {
         match self {
-            Self::Predictor { model, table, .. } => model.score_table(*table, model.held_out_scores()?),
+            Self::Predictor { model, table, .. } => model.score_table(*table, model.held_out_scores(*table)?),
             Self::Recommender(model) => model.held_out()?.to_batch(),
         }
     }

@@ -217,20 +217,18 @@ impl PredictorModel {
     /// # Errors
     /// `InvalidStatement` when no rows were held out.
     pub fn held_out(&self) -> Result<&Evaluation> {
-        self.held_out_scores().map(|scores| &scores.evaluation)
+        self.held_out_scores(ScoreTable::Evaluate).map(|scores| &scores.evaluation)
     }
 
-    /// The scores of the rows held out in training.
+    /// The scores of the rows held out in training; `table` is what they are wanted for.
     ///
     /// # Errors
     /// `InvalidStatement` when no rows were held out.
-    pub fn held_out_scores(&self) -> Result<&Scores> {
-        self.held_out.as_ref().ok_or_else(|| self.none_held_out())
-    }
-
-    fn none_held_out(&self) -> Error {
-        Error::new(Code::InvalidStatement, format!("no rows were held out when model \"{}\" was trained", self.name))
-            .hint("Give it rows to score, as in ML.EVALUATE(MODEL m, TABLE t).")
+    pub fn held_out_scores(&self, table: ScoreTable) -> Result<&Scores> {
+        self.held_out.as_ref().ok_or_else(|| {
+            Error::new(Code::InvalidStatement, format!("no rows were held out when model \"{}\" was trained", self.name))
+                .hint(format!("Give it rows to score, as in {}(MODEL m, TABLE t).", table.function()))
+        })
     }
 
     /// What [`PredictorModel::score`] answers, without numbers.
@@ -289,6 +287,10 @@ impl PredictorModel {
                 scores.confusion_matrix(classes, &names)
             }
             (ScoreTable::RocCurve, Task::Classification { classes, .. }) if classes.len() == 2 => scores.roc_curve(),
+            (ScoreTable::RocCurve, Task::Classification { classes, .. }) => {
+                let what = format!("model \"{}\" has {} classes, and a ROC curve is for two", self.name, classes.len());
+                Err(Error::new(Code::WrongObject, what).hint("ML.CONFUSION_MATRIX and ML.EVALUATE are for any number of classes."))
+            }
             _ => Err(self.no_table(table.function())),
         }
     }

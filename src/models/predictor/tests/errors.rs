@@ -157,4 +157,6 @@ fn tables_that_a_model_does_not_have() {
     }
     check_error(model.predict(&shop, Some(0.5)), Code::WrongObject, &["of type linear_reg has no classes"]);
     check_error(model.held_out(), Code::InvalidStatement, &["no rows were held out", "ML.EVALUATE(MODEL m, TABLE t)"]);
+    let curve = model.held_out_scores(ScoreTable::RocCurve).map(|_| ());
+    check_error(curve, Code::InvalidStatement, &["no rows were held out", "ML.ROC_CURVE(MODEL m, TABLE t)"]);
 }

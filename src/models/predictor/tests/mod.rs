@@ -175,5 +175,5 @@ fn predictions(model: &PredictorModel, batch: &RecordBatch) -> Vec<ArrayRef> {
 }
 
 fn held_out_table(model: &PredictorModel, table: ScoreTable) -> RecordBatch {
-    model.score_table(table, model.held_out_scores().unwrap()).unwrap()
+    model.score_table(table, model.held_out_scores(table).unwrap()).unwrap()
 }

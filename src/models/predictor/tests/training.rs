@@ -62,7 +62,7 @@ fn a_version_is_the_same_after_the_disk() {
         let TrainedModel::Predictor(loaded_model) = &loaded.model else { panic!("a recommender") };
         let model = predictor(&trained);
         assert_eq!(predictions(model, &batch), predictions(loaded_model, &batch), "{model_type}");
-        assert_eq!(model.held_out_scores().unwrap(), loaded_model.held_out_scores().unwrap());
+        assert_eq!(model.held_out_scores(ScoreTable::Evaluate).unwrap(), loaded_model.held_out_scores(ScoreTable::Evaluate).unwrap());
         assert_eq!(*loaded.report, trained.report);
         assert_eq!(model.output_fields(&batch.schema()).unwrap(), loaded_model.output_fields(&batch.schema()).unwrap());
         for table in [
@@ -276,7 +276,9 @@ fn three_classes_have_weights_and_probabilities_each() {
         assert!(measures["accuracy"] > 0.95 && measures["roc_auc"] > 0.98, "{model_type}: {measures:?}");
         let model = predictor(&trained);
         assert_eq!(held_out_table(model, ScoreTable::ConfusionMatrix).num_columns(), 4);
-        check_error(model.score_table(ScoreTable::RocCurve, model.held_out_scores().unwrap()), Code::WrongObject, &["ML.ROC_CURVE"]);
+        let scores = model.held_out_scores(ScoreTable::RocCurve).unwrap();
+        let expected = ["has 3 classes, and a ROC curve is for two", "ML.CONFUSION_MATRIX"];
+        check_error(model.score_table(ScoreTable::RocCurve, scores), Code::WrongObject, &expected);
         if model_type == "logistic_reg" {
             let weights = model.table(ModelTable::Weights).unwrap();
             let labels = weights.column_by_name("class_label").unwrap().as_string::<i32>();
