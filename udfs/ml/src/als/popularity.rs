@@ -137,7 +137,7 @@ mod tests {
         assert_eq!((inside.users.row(0), inside.items.row(0)), (model.users.row(2), model.items.row(1)));
         assert_eq!((inside.user_bias[0], inside.item_bias[0]), (0.3, 0.5));
         assert_eq!(popular.outward(&inside), model);
-        let plain = AlsModel::new(model.users.clone(), model.items.clone());
+        let plain = AlsModel::new(model.users, model.items);
         assert_eq!(popular.outward(&popular.inward(&plain)), plain);
         for (side, row) in [(Side::User, 2), (Side::Item, 1)] {
             assert_eq!(popular.outward_error(AlsError::Unsolvable { side, row: 0 }), AlsError::Unsolvable { side, row });
