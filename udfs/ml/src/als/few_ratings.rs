@@ -65,6 +65,8 @@ impl FewRatings {
             *diagonal += lambda;
             *limit = PIVOT_MIN * *diagonal;
         }
+        // Of rows that nobody asked for; those of an earlier row would make this one depend on it.
+        self.limits[n..].fill(0.0);
         if !isa.cholesky(&mut self.matrix, n, &mut self.right, &self.limits, &mut self.z) {
             return false;
         }
@@ -143,6 +145,29 @@ mod tests {
         // As many ratings as would do with some regularisation; of a row with fewer than factors nothing else is known.
         let (x, expected) = solve(isa, &AlsParams { rank: 24, lambda: 0.0, ..AlsParams::default() }, 12);
         assert!(x.iter().zip(&expected).all(|(factor, expected)| (factor - expected).abs() < 1e-3), "{x:?} for {expected:?}");
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_rows_before_it() {
+        let params = AlsParams { rank: 64, lambda: 0.05, ..AlsParams::default() };
+        // So large that the smallest pivots of one row are more than the pivots that fill up the next.
+        let large = Factors::from_vec(64, Factors::random(300, 64, 7, false).as_slice().iter().map(|factor| factor * 1e4).collect());
+        let others = Others { rows: Rows { data: large.as_slice(), rank: 64, with_one: false }, bias: None, gram: None };
+        let (neighbours, values): (Vec<u32>, Vec<f32>) = (0..32u8).map(|place| (u32::from(place) * 7, f32::from(place % 5))).unzip();
+        for isa in Isa::available() {
+            let solved = |lengths: &[usize]| {
+                let (mut solver, mut x) = (FewRatings::new(&Equations::new(&params, isa)), vec![0.0; 64]);
+                let mut equations = Equations::new(&params, isa);
+                let solved = lengths.iter().map(|n| {
+                    let row = RowRatings { neighbours: &neighbours[..*n], values: &values[..*n], next: &[], base: 0.0 };
+                    assert!(equations.collect(&others, &row, || true));
+                    solver.solve(&mut equations, &others, &row, &mut x)
+                });
+                (solved.last(), x)
+            };
+            assert_eq!(solved(&[3]), solved(&[32, 16, 3]), "{isa:?}");
+            assert_eq!(solved(&[3]).0, Some(true), "{isa:?}");
+        }
     }
 
     #[test]
