@@ -140,9 +140,31 @@ pub(super) fn unwritable(error: impl std::fmt::Display) -> Error {
 
 /// Columns as a Parquet file.
 pub(super) fn parquet_file(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>> {
-    let fields: Vec<Field> = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), false)).collect();
-    let schema = Arc::new(Schema::new(fields));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns.into_iter().map(|(_, array)| array).collect()).map_err(unwritable)?;
+    parquet_file_of_blocks(std::iter::once(Ok(columns)))
+}
+
+/// A Parquet file of blocks of rows, each made when it is written: columns need not be copied as a whole. There is one
+/// block at least, and all have the columns of the first.
+pub(super) fn parquet_file_of_blocks<'a>(blocks: impl IntoIterator<Item = Result<Vec<(&'a str, ArrayRef)>>>) -> Result<Vec<u8>> {
+    let mut writer = None;
+    for block in blocks {
+        let block = block?;
+        let fields: Vec<Field> = block.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), false)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), block.into_iter().map(|(_, array)| array).collect()).map_err(unwritable)?;
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => {
+                let properties = writer_properties(&schema)?;
+                writer.insert(ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(unwritable)?)
+            }
+        };
+        writer.write(&batch).map_err(unwritable)?;
+    }
+    writer.ok_or_else(|| Error::internal("a file of a model has no columns"))?.into_inner().map_err(unwritable)
+}
+
+fn writer_properties(schema: &Schema) -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(1).map_err(unwritable)?;
     let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(level));
     for field in schema.fields() {
@@ -155,12 +177,7 @@ pub(super) fn parquet_file(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>> {
                 properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
         }
     }
-    let properties = properties.build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties)).map_err(unwritable)?;
-    writer.write(&batch).map_err(unwritable)?;
-    writer.close().map_err(unwritable)?;
-    Ok(bytes)
+    Ok(properties.build())
 }
 
 /// The files of a model on disk.

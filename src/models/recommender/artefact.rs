@@ -12,12 +12,13 @@ use super::factor_model::FactorModel;
 use super::ids::Ids;
 use super::options::{ColdStart, FitOptions};
 use crate::error::Result;
-use crate::models::artefact::{Files, Parts, parquet_file, unwritable};
+use crate::models::artefact::{Files, Parts, parquet_file_of_blocks, unwritable};
 use crate::models::evaluation::Evaluation;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float32Array, LargeListArray, RecordBatch, UInt32Array};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, Float32Type, UInt32Type};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::{Arc, RwLock};
 use weir_ml::als::{AlsModel, Csr, Factors};
 
@@ -26,6 +27,8 @@ const ITEMS: &str = "item_factors.parquet";
 const FEATURES: &str = "features";
 const RANKING_FEATURES: &str = "ranking_features";
 const BIAS: &str = "bias";
+/// Rows that are copied and written at a time: with their ratings some MiB.
+const ROWS_PER_BLOCK: usize = 4096;
 
 /// The recommender's part of `model.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,40 +90,52 @@ pub(in crate::models) fn read(manifest: serde_json::Value, files: &Files) -> Res
 
 fn users_file(model: &RecommenderModel) -> Result<Vec<u8>> {
     let seen = &model.seen;
-    let seen_items: ArrayRef = Arc::new(UInt32Array::from(seen.columns().to_vec()));
-    let ratings: ArrayRef = Arc::new(Float32Array::from(seen.values().to_vec()));
-    let lengths = || (0..seen.n_rows()).map(|user| seen.row_len(user));
-    let mut columns = factor_columns(model, &model.users, |als| (&als.users, &als.user_bias))?;
-    columns.extend([("seen", lists(lengths(), &seen_items)?), ("ratings", lists(lengths(), &ratings)?)]);
-    parquet_file(columns)
+    parquet_file_of_blocks(blocks(model.n_users()).map(|users| {
+        let mut columns = factor_columns(model, &model.users, users.clone(), |als| (&als.users, &als.user_bias))?;
+        let places = seen.places(users.clone());
+        let items: ArrayRef = Arc::new(UInt32Array::from(seen.columns()[places.clone()].to_vec()));
+        let ratings: ArrayRef = Arc::new(Float32Array::from(seen.values()[places].to_vec()));
+        let lengths = || users.clone().map(|user| seen.row_len(user));
+        columns.extend([("seen", lists(lengths(), &items)?), ("ratings", lists(lengths(), &ratings)?)]);
+        Ok(columns)
+    }))
 }
 
 fn items_file(model: &RecommenderModel) -> Result<Vec<u8>> {
-    let mut columns = factor_columns(model, &model.items, |als| (&als.items, &als.item_bias))?;
-    columns.push(("popularity", Arc::new(Float32Array::from(model.popularity.clone()))));
-    parquet_file(columns)
+    parquet_file_of_blocks(blocks(model.n_items()).map(|items| {
+        let mut columns = factor_columns(model, &model.items, items.clone(), |als| (&als.items, &als.item_bias))?;
+        columns.push(("popularity", Arc::new(Float32Array::from(model.popularity[items].to_vec()))));
+        Ok(columns)
+    }))
 }
 
-/// The columns that users and items have in common.
+/// Rows in blocks; one that is empty when there are none.
+fn blocks(n_rows: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n_rows.max(1)).step_by(ROWS_PER_BLOCK).map(move |start| start..(start + ROWS_PER_BLOCK).min(n_rows))
+}
+
+/// The columns that users and items have in common, of some rows.
 fn factor_columns(
     model: &RecommenderModel,
     ids: &Ids,
+    rows: Range<usize>,
     side: impl Fn(&AlsModel) -> (&Factors, &Vec<f32>),
 ) -> Result<Vec<(&'static str, ArrayRef)>> {
     let (factors, biases) = side(&model.primary.als);
-    let mut columns = vec![("id", ids.stored()), (FEATURES, features(factors)?)];
+    let mut columns = vec![("id", ids.stored().slice(rows.start, rows.len())), (FEATURES, features(factors, rows.clone())?)];
     if !biases.is_empty() {
-        columns.push((BIAS, Arc::new(Float32Array::from(biases.clone()))));
+        columns.push((BIAS, Arc::new(Float32Array::from(biases[rows.clone()].to_vec()))));
     }
     if let Some(companion) = &model.companion {
-        columns.push((RANKING_FEATURES, features(side(&companion.als).0)?));
+        columns.push((RANKING_FEATURES, features(side(&companion.als).0, rows)?));
     }
     Ok(columns)
 }
 
-fn features(factors: &Factors) -> Result<ArrayRef> {
-    let values: ArrayRef = Arc::new(Float32Array::from(factors.as_slice().to_vec()));
-    lists(std::iter::repeat_n(factors.rank(), factors.n_rows()), &values)
+fn features(factors: &Factors, rows: Range<usize>) -> Result<ArrayRef> {
+    let rank = factors.rank();
+    let values: ArrayRef = Arc::new(Float32Array::from(factors.as_slice()[rows.start * rank..rows.end * rank].to_vec()));
+    lists(std::iter::repeat_n(rank, rows.len()), &values)
 }
 
 fn lists(lengths: impl IntoIterator<Item = usize>, values: &ArrayRef) -> Result<ArrayRef> {

@@ -364,6 +364,26 @@ async fn a_saved_model_is_the_same_after_a_restart() {
 }
 
 #[tokio::test]
+async fn users_and_items_of_many_blocks_are_the_same_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows: Vec<(i64, i64)> = (0..9_000).flat_map(|user| [(user, user % 4_500), (user, (user * 7 + 1) % 4_500)]).collect();
+    let users: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| format!("user {}", row.0))));
+    let items: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.1)).collect::<Int64Array>());
+    let ratings: ArrayRef = Arc::new(rows.iter().map(|row| Some((row.0 % 5) as f64)).collect::<Float64Array>());
+    let options = [("rank", "3"), ("max_iterations", "1"), ("bias", "learned"), ("ranking", "implicit"), ("data_split_method", "no_split")];
+    let trained = train_on(spec(&options), vec![batch(users, items, ratings)]).await.unwrap();
+    let model = recommender(&trained.model);
+    assert_eq!((model.n_users(), model.n_items()), (9_000, 4_500));
+    Models::open(directory.path()).unwrap().save(&trained, "id", 1).unwrap();
+    let loaded = Models::open(directory.path()).unwrap().load(&definition("id", 1), 1).unwrap();
+    let loaded = recommender(&loaded.model);
+    assert_eq!(loaded.primary.als, model.primary.als);
+    assert_eq!(loaded.companion.as_ref().unwrap().als, model.companion.as_ref().unwrap().als);
+    assert_eq!((&loaded.seen, &loaded.popularity), (&model.seen, &model.popularity));
+    assert_eq!((loaded.users.stored(), loaded.items.stored()), (model.users.stored(), model.items.stored()));
+}
+
+#[tokio::test]
 async fn damage_is_found_in_every_file() {
     let directory = tempfile::tempdir().unwrap();
     let trained = train_on(spec(&[]), vec![tastes_batch()]).await.unwrap();

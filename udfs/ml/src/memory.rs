@@ -129,6 +129,17 @@ impl<T: Number + std::fmt::Debug> std::fmt::Debug for Buffer<T> {
     }
 }
 
+/// Begins to fetch the cache line of a number, which will be read or written; there need be none at the place.
+#[allow(unused_variables)]
+pub fn prefetch<T>(numbers: &[T], place: usize) {
+    let address = numbers.as_ptr().wrapping_add(place).cast::<i8>();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address is harmless, and every x86-64 has it.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address)
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,11 +30,20 @@ impl Stream {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// The next number of the standard normal distribution (Box-Muller).
+    /// The next number of the standard normal distribution.
     pub fn gaussian(&mut self) -> f64 {
+        self.gaussians().0
+    }
+
+    /// The next two independent numbers of the standard normal distribution, for little more than the price of one.
+    ///
+    /// # Source
+    /// Box, Muller 1958, *A Note on the Generation of Random Normal Deviates*.
+    pub fn gaussians(&mut self) -> (f64, f64) {
         // 1 - u is in (0, 1]: the logarithm is finite.
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
+        let (sine, cosine) = (std::f64::consts::TAU * self.uniform()).sin_cos();
+        (radius * cosine, radius * sine)
     }
 }
 
@@ -61,17 +70,23 @@ mod tests {
     #[test]
     fn the_distributions_have_their_mean_and_variance() {
         let n = 100_000;
-        let (mut uniform_sum, mut gaussian_sum, mut gaussian_squares) = (0.0, 0.0, 0.0);
+        let (mut uniform_sum, mut sums, mut squares, mut products) = (0.0, [0.0; 2], [0.0; 2], 0.0);
         for place in 0..n {
             let mut stream = Stream::new(7, place);
             uniform_sum += stream.uniform();
-            let gaussian = stream.gaussian();
-            gaussian_sum += gaussian;
-            gaussian_squares += gaussian * gaussian;
+            let (first, second) = stream.gaussians();
+            for (which, gaussian) in [first, second].into_iter().enumerate() {
+                sums[which] += gaussian;
+                squares[which] += gaussian * gaussian;
+            }
+            products += first * second;
         }
         let n = n as f64;
         assert!((uniform_sum / n - 0.5).abs() < 0.005, "mean of uniform {}", uniform_sum / n);
-        assert!((gaussian_sum / n).abs() < 0.015, "mean of gaussian {}", gaussian_sum / n);
-        assert!((gaussian_squares / n - 1.0).abs() < 0.03, "variance of gaussian {}", gaussian_squares / n);
+        for which in 0..2 {
+            assert!((sums[which] / n).abs() < 0.015, "mean of gaussian {which}: {}", sums[which] / n);
+            assert!((squares[which] / n - 1.0).abs() < 0.03, "variance of gaussian {which}: {}", squares[which] / n);
+        }
+        assert!((products / n).abs() < 0.015, "covariance of the two {}", products / n);
     }
 }

@@ -32,11 +32,14 @@ impl Factors {
     /// Row `r` depends on the seed and `r` only.
     pub fn random(n_rows: usize, rank: usize, seed: u64, nonnegative: bool) -> Self {
         let mut factors = Self::zeros(n_rows, rank);
+        let mut normal = vec![0f64; rank.next_multiple_of(2)];
         for (place, row) in factors.rows_mut().enumerate() {
             let mut stream = Stream::new(seed, place as u64);
-            let normal: Vec<f64> = (0..rank).map(|_| stream.gaussian()).collect();
-            let length = normal.iter().map(|value| value * value).sum::<f64>().sqrt();
-            for (factor, value) in row.iter_mut().zip(normal) {
+            for pair in normal.chunks_exact_mut(2) {
+                (pair[0], pair[1]) = stream.gaussians();
+            }
+            let length = normal[..rank].iter().map(|value| value * value).sum::<f64>().sqrt();
+            for (factor, value) in row.iter_mut().zip(&normal) {
                 // Length 0 has probability zero, and NaN factors must not exist.
                 let value = if length > 0.0 { value / length } else { 0.0 };
                 *factor = (if nonnegative { value.abs() } else { value }) as f32;

@@ -3,7 +3,7 @@
 
 use super::stride_of;
 use super::vector::Vector;
-use crate::memory::LANE;
+use crate::memory::{LANE, prefetch};
 
 /// Dense rows of any rank, not aligned, as a model holds them.
 #[derive(Debug, Clone, Copy)]
@@ -30,15 +30,11 @@ pub struct Weighted<'a> {
 }
 
 /// Begins to fetch the first numbers of a slice; the processor finds the later ones by itself.
-#[allow(unused_variables)]
 pub fn fetch<T>(numbers: &[T]) {
-    const LINE_BYTES: usize = 64;
     const LINES_MAX: usize = 8;
-    #[cfg(target_arch = "x86_64")]
-    for line in 0..size_of_val(numbers).div_ceil(LINE_BYTES).min(LINES_MAX) {
-        let address = numbers.as_ptr().cast::<i8>().wrapping_add(line * LINE_BYTES);
-        // SAFETY: a prefetch of any address is harmless, and every x86-64 has it.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address) };
+    let per_line = (size_of::<[f32; LANE]>() / size_of::<T>()).max(1);
+    for line in 0..numbers.len().div_ceil(per_line).min(LINES_MAX) {
+        prefetch(numbers, line * per_line);
     }
 }
 
