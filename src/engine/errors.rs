@@ -21,7 +21,7 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::IoError(inner) => Error::new(Code::Io, format!("could not read or write: {inner}")),
         DataFusionError::SQL(inner, _) => Error::new(Code::Syntax, plain(&inner.to_string())),
         DataFusionError::SchemaError(inner, _) => from_schema(&inner),
-        DataFusionError::NotImplemented(text) => Error::new(Code::NotSupported, plain(&text)),
+        DataFusionError::NotImplemented(text) => not_supported(&plain(&text)),
         DataFusionError::Plan(text) => from_plan(&plain(&text)),
         DataFusionError::Configuration(text) => Error::new(Code::InvalidParameter, plain(&text)),
         DataFusionError::Execution(text) => Error::new(Code::InvalidValue, plain(&text)),
@@ -60,7 +60,7 @@ fn from_shared(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(text) => from_datafusion(DataFusionError::ResourcesExhausted(text.clone())),
         DataFusionError::Execution(text) => Error::new(Code::InvalidValue, plain(text)),
         DataFusionError::Plan(text) => from_plan(&plain(text)),
-        DataFusionError::NotImplemented(text) => Error::new(Code::NotSupported, plain(text)),
+        DataFusionError::NotImplemented(text) => not_supported(&plain(text)),
         DataFusionError::Internal(text) => from_internal(&plain(text)),
         other => Error::new(Code::InvalidValue, plain(&other.to_string())),
     }
@@ -167,7 +167,34 @@ fn from_plan(text: &str) -> Error {
     {
         return Error::new(Code::InvalidStatement, format!("the condition {predicate} is {}, not BOOLEAN", in_sql_words(data_type)));
     }
+    if text.starts_with("in/Exist/SetComparison subquery can only be used in ") {
+        return Error::new(Code::NotSupported, "EXISTS, IN and ANY with a sub-query are not supported here").hint(COUNT_INSTEAD);
+    }
     Error::new(Code::InvalidStatement, text)
+}
+
+/// What to write where a sub-query is no condition of WHERE.
+const COUNT_INSTEAD: &str = "Use it in WHERE, or write (SELECT count(*) FROM ..) > 0.";
+
+/// What the engine can plan but not run: most are sub-queries in places where it cannot make joins of them.
+fn not_supported(text: &str) -> Error {
+    let Some(expression) = text.strip_prefix("physical plan does not support logical expression ") else {
+        return Error::new(Code::NotSupported, text);
+    };
+    let not_here = |what: &str| Error::new(Code::NotSupported, format!("{what} is not supported here"));
+    match expression.split('(').next().unwrap_or(expression) {
+        "Exists" => not_here("EXISTS").hint(COUNT_INSTEAD),
+        "InSubquery" => not_here("IN (SELECT ..)").hint(COUNT_INSTEAD),
+        "SetComparison" => not_here("ANY or ALL with a sub-query").hint("Use it in WHERE, or compare with its min or max."),
+        "ScalarSubquery" => not_here("a sub-query that reads columns of the query around it")
+            .hint("It must be one row by itself: an aggregate such as max(..), without LIMIT. A join may do what it does."),
+        "OuterReferenceColumn" => {
+            let column = expression.split("name: \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+            let what = format!("column \"{column}\" of the query around cannot be read here");
+            Error::new(Code::NotSupported, what).hint("Use a join. A list becomes rows in the select list: SELECT unnest(list) FROM ..")
+        }
+        other => not_here(other),
+    }
 }
 
 /// Functions that exist only with OVER.
