@@ -276,7 +276,8 @@ impl Scores {
         Self { evaluation, confusion: Vec::new(), roc: Vec::new() }
     }
 
-    /// The rows of `ML.CONFUSION_MATRIX`: `expected_label`, and a column for each predicted class.
+    /// The rows of `ML.CONFUSION_MATRIX`: `expected_label`, and a column for each predicted class; a class of that very name
+    /// has a number after it.
     ///
     /// # Errors
     /// Only internal ones.
@@ -286,8 +287,13 @@ impl Scores {
             let counts = self.confusion.iter().skip(predicted).step_by(n_classes.max(1));
             Arc::new(counts.map(|count| Some(count.cast_signed())).collect::<Int64Array>())
         };
-        let mut columns = vec![("expected_label", Arc::clone(classes))];
-        columns.extend(class_names.iter().enumerate().map(|(class, name)| (name.as_str(), column(class))));
+        const EXPECTED: &str = "expected_label";
+        let other_name = (1..).map(|number| format!("{EXPECTED}_{number}")).find(|name| !class_names.contains(name)).unwrap_or_default();
+        let mut columns = vec![(EXPECTED, Arc::clone(classes))];
+        columns.extend(class_names.iter().enumerate().map(|(class, name)| {
+            let name = if name == EXPECTED { &other_name } else { name };
+            (name.as_str(), column(class))
+        }));
         report::batch(columns)
     }
 

@@ -94,6 +94,25 @@ fn the_confusion_matrix_and_the_curve_are_those_of_the_held_out_rows() {
 }
 
 #[test]
+fn a_class_may_be_called_as_the_first_column_of_the_matrix() {
+    for (label, name) in [("expected_label", "expected_label_1"), ("expected_label_1", "expected_label_1")] {
+        let batch = without(&shop(1000), &["price"]);
+        let bought = batch.column_by_name("bought").unwrap().as_string::<i32>();
+        let bought: StringArray = bought.iter().map(|class| Some(if class == Some("yes") { label } else { "a" })).collect();
+        let schema = batch.schema();
+        let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+            let column: ArrayRef = if field.name() == "bought" { Arc::new(bought.clone()) } else { Arc::clone(column) };
+            (field.name().clone(), column)
+        });
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let trained = trained("logistic_reg", &[("input_label_cols", "bought")], &batch);
+        let matrix = held_out_table(predictor(&trained), ScoreTable::ConfusionMatrix);
+        let names: Vec<String> = matrix.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["expected_label", "a", name]);
+    }
+}
+
+#[test]
 fn a_threshold_decides_who_is_of_the_second_class_and_changes_no_rank() {
     let batch = without(&shop(400), &["price"]);
     let trained = trained("logistic_reg", &[("input_label_cols", "bought")], &batch);
