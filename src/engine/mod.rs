@@ -38,6 +38,7 @@ mod show;
 mod streams;
 pub mod system;
 pub mod types;
+mod volatile;
 mod warehouse;
 
 pub use model_updates::ModelFollower;

@@ -79,6 +79,7 @@ pub fn base_state(limits: &EngineLimits, runtime: Arc<RuntimeEnv>) -> Result<Ses
         .with_runtime_env(runtime)
         .with_default_features()
         .with_type_planner(Arc::new(super::types::WeirTypePlanner))
+        .with_physical_optimizer_rules(super::volatile::physical_rules())
         .with_physical_optimizer_rule(Arc::new(super::nested_loop_join::SingleNestedLoopJoin))
         .build();
     weir_functions::register_all(&mut state).map_err(super::errors::from_datafusion)?;

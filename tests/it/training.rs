@@ -118,6 +118,33 @@ async fn statements_that_train_one_model_at_once_keep_a_version_each() {
 
 /// Large factors ask for huge pages; an allocator that turns them off for the process would take them away unseen.
 #[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_is_asked_once_about_a_row_and_after_the_filters() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let make = "CREATE TABLE rows AS SELECT value AS id, value % 7 AS a, CASE WHEN value % 7 > 3 THEN 'x' ELSE 'y' END AS label \
+                FROM generate_series(1, 200)";
+    client.rows(make).await.unwrap();
+    client
+        .rows("CREATE MODEL m OPTIONS (model_type='logistic_reg', input_label_cols=['label']) AS SELECT a, label FROM rows")
+        .await
+        .unwrap();
+    for query in [
+        "SELECT * FROM ML.PREDICT(MODEL m, TABLE rows) WHERE id < 3",
+        "SELECT id, predicted_label, predicted_label_probs[1].prob FROM ML.PREDICT(MODEL m, TABLE rows) WHERE predicted_label = 'x' AND id < 3",
+        "SELECT * FROM ML.PREDICT(MODEL m, TABLE rows) WHERE predicted_label = 'x' AND predicted_label_probs[1].prob > 0.5 AND id < 3",
+        "SELECT * FROM ML.PREDICT(MODEL m, (SELECT * FROM rows ORDER BY a LIMIT 2)) WHERE id < 3",
+        "SELECT predicted_label, max(predicted_label_probs[1].prob) FROM ML.PREDICT(MODEL m, TABLE rows) WHERE id < 3 GROUP BY 1",
+    ] {
+        let rows = client.rows(&format!("EXPLAIN {query}")).await.unwrap().join("\n");
+        let physical = &rows[rows.find("Exec").unwrap_or_else(|| panic!("{rows}"))..];
+        assert_eq!(physical.matches("ml_predict(").count(), 1, "{query}\n{rows}");
+        // What is done first stands below.
+        let (asked, filtered) = (physical.find("ml_predict("), physical.rfind("id@0 < 3"));
+        assert!(filtered > asked, "{query}\n{rows}");
+    }
+}
+
 #[tokio::test]
 async fn the_process_may_have_huge_pages() {
     let server = Server::start();

@@ -3,17 +3,23 @@
 //! The call becomes a part of the plan, a function of the columns that the model reads, so that the rest of
 //! the statement reaches the rows: filters go down to their tables, columns that nobody wants are not read,
 //! and the rows may be those of a stream.
+//!
+//! ```text
+//! Projection   part(p, 0) AS predicted_x, part(p, 1) AS predicted_x_probs
+//!   Filter     what the statement says of predictions
+//!     Projection   ml_predict(a, b) AS p                    once for each row that is left
+//!       Filter     what the statement says of other columns
+//! ```
 
 use super::MlTable;
 use crate::engine::errors;
 use crate::error::{Code, Error, Result};
 use crate::models::{PredictorModel, RecommenderModel, TrainedModel};
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StructArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::Result as QueryResult;
+use datafusion::common::{Result as QueryResult, exec_err};
 use datafusion::datasource::ViewTable;
-use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
@@ -62,15 +68,53 @@ fn with_predictions(plan: LogicalPlan, model: Predicting) -> Result<LogicalPlan>
     let build = || -> QueryResult<LogicalPlan> {
         let with_struct = LogicalPlanBuilder::from(plan).project(kept.iter().cloned().chain([prediction]))?.build()?;
         let prediction = Expr::Column(datafusion::common::Column::from_name(PREDICTION));
-        let taken = outputs.iter().map(|output| get_field(prediction.clone(), output.name().as_str()).alias(output.name()));
+        let taken =
+            outputs.iter().enumerate().map(|(place, output)| part(place, output).call(vec![prediction.clone()]).alias(output.name()));
         LogicalPlanBuilder::from(with_struct).project(kept.iter().cloned().chain(taken))?.build()
     };
     build().map_err(errors::from_datafusion)
 }
 
 fn signature() -> Signature {
-    // Stable: a model may be trained again between two statements, not inside one.
-    Signature::variadic_any(Volatility::Stable)
+    // The same for the same row, but a function that is not volatile is copied into every filter that reads its column, and put
+    // below others: the model was asked several times about a row, and about rows that the query leaves out, which may be unreadable to it.
+    Signature::variadic_any(Volatility::Volatile)
+}
+
+fn part(place: usize, field: &Field) -> ScalarUDF {
+    ScalarUDF::new_from_impl(Part { place, field: Arc::new(field.clone()), signature: Signature::any(1, Volatility::Immutable) })
+}
+
+/// A column of a struct of predictions. `get_field` does the same, but the optimizer takes that function down to the table, and
+/// the prediction with it, once for each column.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Part {
+    place: usize,
+    field: FieldRef,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Part {
+    fn name(&self) -> &str {
+        "part"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> QueryResult<DataType> {
+        Ok(self.field.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> QueryResult<FieldRef> {
+        Ok(Arc::clone(&self.field))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> QueryResult<ColumnarValue> {
+        let [predictions] = args.args.as_slice() else { return exec_err!("part takes the predictions") };
+        Ok(ColumnarValue::Array(Arc::clone(predictions.to_array(args.number_rows)?.as_struct().column(self.place))))
+    }
 }
 
 /// What predicts.
