@@ -124,13 +124,13 @@ fn parts(code: Code, line: &str) -> Error {
     }
 }
 
-/// The first full stop outside quotes that a new sentence follows.
+/// The first full stop outside quotes that a new sentence follows; `ALTER TABLE .. ADD COLUMN` has none.
 fn sentence_end(line: &str) -> Option<usize> {
     let mut is_quoted = false;
     for (at, character) in line.char_indices() {
         match character {
             '"' => is_quoted = !is_quoted,
-            '.' if !is_quoted => {
+            '.' if !is_quoted && !line[..at].ends_with('.') => {
                 let mut after = line[at + 1..].chars();
                 if after.next() == Some(' ') && after.next().is_some_and(char::is_uppercase) {
                     return Some(at);
@@ -177,6 +177,7 @@ mod tests {
         check("table \"t\" does not exist", "table \"t\" does not exist", None, None);
         check("table \"a. B\" is empty", "table \"a. B\" is empty", None, None);
         check("version 1.5 is old", "version 1.5 is old", None, None);
+        check("COPY .. FROM is no statement. Use INSERT", "COPY .. FROM is no statement", Some("Use INSERT."), None);
         check("no table \"t\". Did you mean \"u\"", "no table \"t\"", None, Some("Did you mean \"u\"?"));
         check("no table \"t\". Did you mean \"u\"?", "no table \"t\"", None, Some("Did you mean \"u\"?"));
         check("bad row. It is at line 3. Remove it", "bad row", Some("It is at line 3. Remove it."), None);

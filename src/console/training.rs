@@ -12,7 +12,7 @@ pub fn watch(sql: &str) -> Option<String> {
     let model = create.name.0.last()?.replace('\'', "''");
     Some(format!(
         "SELECT phase, \"rows\", iteration, iterations_max, loss, metric, metric_value FROM system.model_runs \
-         WHERE state = 'running' AND user_name = current_user() AND lower(model_name) = lower('{model}') ORDER BY started DESC LIMIT 1"
+         WHERE state = 'running' AND user_name = current_user AND lower(model_name) = lower('{model}') ORDER BY started DESC LIMIT 1"
     ))
 }
 
@@ -62,6 +62,7 @@ mod tests {
         }
         let query = watch("create or replace model db.\"It's\" options (model_type='als') as select 1").unwrap();
         assert!(query.contains("lower('It''s')"), "{query}");
+        assert!(parser::parse_one(&query).is_ok(), "{query}");
     }
 
     #[test]

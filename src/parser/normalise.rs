@@ -7,8 +7,8 @@ use super::syntax::Source;
 use super::{limits, ml, types};
 use crate::error::{Code, Error, Result};
 use sqlparser::ast::{
-    AccessExpr, DataType, Expr, Fetch, Ident, LimitClause, ObjectName, OffsetRows, Query, Select, SetExpr, TableFactor, Top, TopQuantity,
-    Value, VisitMut, VisitorMut,
+    AccessExpr, DataType, Expr, Fetch, Ident, LimitClause, ObjectName, ObjectNamePart, OffsetRows, Query, Select, SetExpr, TableFactor,
+    Top, TopQuantity, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Token;
 use std::ops::ControlFlow;
@@ -114,6 +114,9 @@ impl VisitorMut for Pass {
         match factor {
             TableFactor::Table { name, args, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, .. } => {
                 self.mark_ml_table(name);
+                if args.is_some() {
+                    lower_function(name);
+                }
                 refuse_if(sample.is_some(), "TABLESAMPLE")?;
                 refuse_if(version.is_some(), "reading an old version of a table")?;
                 refuse_if(!with_hints.is_empty() || !index_hints.is_empty(), "a table hint")?;
@@ -152,6 +155,15 @@ impl Pass {
         if let Some(seen) = number.and_then(|number| self.ml_tables.get_mut(number)) {
             *seen = true;
         }
+    }
+}
+
+/// Functions of FROM are looked up as they are written, and are registered in lower case.
+fn lower_function(name: &mut ObjectName) {
+    if let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
+        && ident.quote_style.is_none()
+    {
+        ident.value = ident.value.to_lowercase();
     }
 }
 

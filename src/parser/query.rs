@@ -7,8 +7,9 @@ use super::syntax::Source;
 use super::{limits, ml, normalise};
 use crate::error::Result;
 use sqlparser::ast::{Expr, Query, SetExpr};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 /// Calls of its own recursion that `sqlparser` may nest; brackets are limited before, see `limits`.
 const RECURSION_MAX: usize = 400;
@@ -68,7 +69,8 @@ pub(super) fn select_all(source: Source<'_>, name: &[Lexeme]) -> Result<QuerySta
 /// Runs a production of `sqlparser` over all of these tokens.
 fn read<T>(source: Source<'_>, lexemes: &[Lexeme], production: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
     let grammar = Grammar::new(lexemes.len());
-    let tokens = lexemes.iter().map(Lexeme::to_token).collect();
+    let tokens = without_empty_brackets(lexemes).map(|lexeme| if lexeme.is_word("USER") { plain_word(lexeme) } else { lexeme.to_token() });
+    let tokens = tokens.collect();
     let mut parser = Parser::new(&grammar).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens);
     let parsed = production(&mut parser).and_then(|parsed| {
         let found = parser.peek_token();
@@ -78,6 +80,23 @@ fn read<T>(source: Source<'_>, lexemes: &[Lexeme], production: impl FnOnce(&mut 
         }
     });
     parsed.map_err(|error| if grammar.is_exhausted() { limits::too_tangled() } else { source.translate(&error, lexemes) })
+}
+
+/// A word that is no keyword. `user` is the name of a column in many tables of ratings; `sqlparser` takes it for the session's user, which is
+/// what the standard says, but a table could not have such a column then. `current_user` says the same.
+fn plain_word(lexeme: &Lexeme) -> TokenWithSpan {
+    let value = lexeme.word().unwrap_or_default().to_owned();
+    lexeme.with(Token::Word(Word { value, quote_style: None, keyword: Keyword::NoKeyword })).to_token()
+}
+
+/// `current_user()` is `current_user`: other systems write the brackets, and `sqlparser` knows these words without them only.
+fn without_empty_brackets(lexemes: &[Lexeme]) -> impl Iterator<Item = &Lexeme> {
+    const WORDS: &[&str] = &["CURRENT_USER", "CURRENT_CATALOG", "SESSION_USER"];
+    let is_bracket = |idx: usize, bracket: &Token| lexemes.get(idx).is_some_and(|lexeme| lexeme.token == *bracket);
+    let is_call =
+        move |idx: usize| lexemes[idx].is_one_of(WORDS) && is_bracket(idx + 1, &Token::LParen) && is_bracket(idx + 2, &Token::RParen);
+    let is_left_out = move |idx: usize| idx.checked_sub(1).is_some_and(is_call) || idx.checked_sub(2).is_some_and(is_call);
+    lexemes.iter().enumerate().filter(move |(idx, _)| !is_left_out(*idx)).map(|(_, lexeme)| lexeme)
 }
 
 fn all_columns_of(place: &Lexeme) -> Vec<Lexeme> {

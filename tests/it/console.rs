@@ -1,7 +1,9 @@
 //! The console as a process: switches, scripts, output forms, exit codes, Ctrl-C.
 
 use crate::harness::Server;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -195,6 +197,36 @@ async fn ctrl_c_cancels_on_the_server() {
         wait_for(&server, &format!("SELECT state FROM system.queries WHERE {mark}"), "cancelled").await;
     }
     assert!(server.client().await.rows("SELECT * FROM endless").await.is_err(), "nothing was made");
+}
+
+/// Both ends of a new terminal: what is written to the second can be read from the first.
+#[allow(unsafe_code)]
+fn terminal() -> (File, OwnedFd) {
+    let (mut screen, mut inside) = (-1, -1);
+    // SAFETY: both places are ours, and no name, settings or size are asked for or given.
+    let opened = unsafe { libc::openpty(&mut screen, &mut inside, std::ptr::null_mut(), std::ptr::null(), std::ptr::null()) };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: these were opened just now and belong to nobody else.
+    unsafe { (File::from_raw_fd(screen), OwnedFd::from_raw_fd(inside)) }
+}
+
+#[test]
+fn a_terminal_shows_how_far_a_training_is() {
+    let server = Server::start();
+    let train = "CREATE MODEL endless OPTIONS (model_type='als', user_col='u', item_col='i', rating_col='r', rank=64, max_iterations=1000) \
+                 AS SELECT value % 500 AS u, value % 93 AS i, value % 5 AS r FROM generate_series(1, 40000)";
+    let (mut screen, inside) = terminal();
+    let child = console(&server, &["sql", "-c", train]).stderr(inside).spawn().expect("the console starts");
+    let (mut shown, mut part) = (String::new(), [0; 4096]);
+    // `fitting, iteration 12 of 1000, loss 3.1416, 1.3 s`, drawn again and again; the end of the console ends it too.
+    while !shown.contains(" of 1000, loss ") {
+        let n_bytes = screen.read(&mut part).unwrap_or(0);
+        assert!(n_bytes > 0, "the console ended: {shown}");
+        shown.push_str(&String::from_utf8_lossy(&part[..n_bytes]));
+    }
+    assert!(shown.contains("fitting, iteration "), "{shown}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(end_of(child).code, Some(1));
 }
 
 async fn wait_for(server: &Server, sql: &str, expected: &str) {
