@@ -8,9 +8,11 @@
 //! | --- | --- |
 //! | `scope` | what a name can mean in one place of the query |
 //! | `ordinal` | ORDER BY by position in grouped queries |
+//! | `fields` | names of columns taken out of structs |
 //! | `align` | USING and NATURAL over columns that are spelt differently on the two sides |
 
 mod align;
+mod fields;
 mod ordinal;
 mod repeated;
 mod scope;
@@ -195,6 +197,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> Step {
+        fields::name(select, &self.scopes);
         self.scopes.leave();
         repeated::number(select);
         Step::Continue(())

@@ -229,6 +229,11 @@ impl<'a> Scopes<'a> {
         Ok(())
     }
 
+    /// Whether a compound name goes into a column.
+    pub(super) fn is_field(&self, parts: &[Ident]) -> bool {
+        parts.len() > self.qualifier(parts).1 + 1
+    }
+
     /// The relation that a compound name begins with, and where its column stands.
     fn qualifier(&self, parts: &[Ident]) -> (Option<&Columns>, usize) {
         for (idx, part) in parts.iter().enumerate().take(parts.len().saturating_sub(1).min(3)) {
@@ -382,12 +387,25 @@ fn column_of(scope: &Scope, expr: &Expr) -> Option<Column> {
         Expr::Identifier(ident) => scope.find(&ident.value).ok().flatten().cloned().or_else(|| Some(Column::named(&ident.value))),
         Expr::CompoundIdentifier(parts) => {
             let [.., relation, column] = parts.as_slice() else { return None };
-            let columns = scope.relation(&relation.value.to_lowercase())?;
+            let Some(columns) = scope.relation(&relation.value.to_lowercase()) else { return field_of(scope, parts) };
             spelling(&columns.list, &column.value).ok().flatten().cloned().or_else(|| Some(Column::named(&column.value)))
         }
         Expr::Nested(inner) => column_of(scope, inner),
-        _ => None,
+        other => super::fields::field_of(other).map(Column::named),
     }
+}
+
+/// What a compound name takes out of a struct: `fields` names it so.
+fn field_of(scope: &Scope, parts: &[Ident]) -> Option<Column> {
+    let of_relation = |idx: &usize| scope.relation(&parts[*idx].value.to_lowercase()).is_some();
+    let column_idx = (0..parts.len() - 1).find(of_relation).map_or(0, |relation_idx| relation_idx + 1);
+    let column = match column_idx.checked_sub(1).and_then(|idx| scope.relation(&parts[idx].value.to_lowercase())) {
+        Some(columns) => spelling(&columns.list, &parts[column_idx].value).ok().flatten().cloned(),
+        None => scope.find(&parts[0].value).ok().flatten().cloned(),
+    };
+    let mut fields = parts[column_idx + 1..].to_vec();
+    spell_fields(&mut fields, column.and_then(|column| column.data_type));
+    fields.last().map(|field| Column::named(&field.value))
 }
 
 fn add_star(columns: &mut Columns, relation: &Columns, options: &WildcardAdditionalOptions) {

@@ -62,7 +62,17 @@ fn every_place_is_spelt_as_its_own_table() {
         ),
         ("SELECT x FROM (SELECT userid AS X FROM users) S WHERE s.x > 1", "SELECT X FROM (SELECT userId AS X FROM users) s WHERE s.X > 1"),
         ("WITH C (N) AS (SELECT 1) SELECT c.n FROM C", "WITH c (N) AS (SELECT 1) SELECT c.N FROM c"),
-        ("SELECT ADDRESS.STREETNAME FROM users", "SELECT address.streetName FROM users"),
+        // A field names its column, also for the query around.
+        ("SELECT ADDRESS.STREETNAME FROM users", "SELECT address.streetName AS \"streetName\" FROM users"),
+        (
+            "SELECT STREETNAME FROM (SELECT U.ADDRESS.STREETNAME, userid FROM users U) S WHERE s.streetname = ''",
+            "SELECT streetName FROM (SELECT u.address.streetName AS \"streetName\", userId FROM users u) s WHERE s.streetName = ''",
+        ),
+        (
+            "SELECT address.streetName, userId AS \"streetName\" FROM users",
+            "SELECT address.streetName, userId AS \"streetName\" FROM users",
+        ),
+        ("SELECT *, address.streetName FROM users", "SELECT *, address.streetName FROM users"),
         ("SELECT u.* EXCEPT (USERID) FROM users U", "SELECT u.* EXCEPT (userId) FROM users u"),
         // The columns of a function are known only later: they are in lower case.
         ("SELECT VALUE FROM generate_series(1, 3)", "SELECT value FROM generate_series(1, 3)"),
