@@ -96,6 +96,10 @@ async fn describe(session: &Session, statement: &Statement) -> Result<Descriptio
         }
         Statement::Delete(delete) => Ok(update(changes::describe_delete(session, delete).await?)),
         Statement::Update(statement) => Ok(update(changes::describe_update(session, statement).await?)),
+        Statement::CreateModel(create) if create.query.as_ref().is_some_and(|query| query.n_parameters > 0) => {
+            Err(Error::new(Code::NotSupported, "the query of CREATE MODEL takes no parameters")
+                .hint("Write the values: the query is kept with the model."))
+        }
         other => Ok(match show::schema(other) {
             Some(schema) => Description { schema: edge::edge_schema(&schema), parameters: none, is_update: false, planned: None },
             None => update(Arc::clone(&none)),

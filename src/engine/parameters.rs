@@ -2,7 +2,7 @@
 
 use crate::engine::{edge, errors};
 use crate::error::{Code, Error, Result};
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -155,7 +155,7 @@ pub fn into_table_functions(query: &mut Query, values: &[ScalarValue]) -> Result
                 && let Some(scalar) = number(id).and_then(|number| self.0.get(number.checked_sub(1)?))
             {
                 match literal(scalar) {
-                    Ok(literal) => *expr = SqlExpr::Value(literal.into()),
+                    Ok(literal) => *expr = literal,
                     Err(error) => return ControlFlow::Break(error),
                 }
             }
@@ -168,11 +168,21 @@ pub fn into_table_functions(query: &mut Query, values: &[ScalarValue]) -> Result
     }
 }
 
-fn literal(scalar: &ScalarValue) -> Result<Value> {
-    if scalar.is_null() {
-        return Ok(Value::Null);
+fn literal(scalar: &ScalarValue) -> Result<SqlExpr> {
+    let elements: Option<ArrayRef> = match scalar {
+        _ if scalar.is_null() => None,
+        ScalarValue::List(lists) => Some(lists.value(0)),
+        ScalarValue::LargeList(lists) => Some(lists.value(0)),
+        ScalarValue::FixedSizeList(lists) => Some(lists.value(0)),
+        _ => None,
+    };
+    if let Some(elements) = elements {
+        let scalars = (0..elements.len()).map(|place| ScalarValue::try_from_array(&elements, place).map_err(errors::from_datafusion));
+        let elem = scalars.map(|scalar| literal(&scalar?)).collect::<Result<_>>()?;
+        return Ok(SqlExpr::Array(sqlparser::ast::Array { elem, named: false }));
     }
-    Ok(match scalar {
+    Ok(SqlExpr::value(match scalar {
+        _ if scalar.is_null() => Value::Null,
         ScalarValue::Boolean(Some(flag)) => Value::Boolean(*flag),
         ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
             Value::SingleQuotedString(text.clone())
@@ -184,5 +194,5 @@ fn literal(scalar: &ScalarValue) -> Result<Value> {
                 format!("a table function cannot take a parameter of type {}", super::types::sql_name(&other.data_type())),
             ));
         }
-    })
+    }))
 }

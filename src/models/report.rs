@@ -5,6 +5,7 @@ use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array,
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// One iteration (tree, epoch) of the fit that was kept.
@@ -69,8 +70,8 @@ impl TrainingReport {
         options.sort();
         options.dedup();
         for option in options {
-            let values: StringArray = rows.iter().map(|row| row.hyperparameters.get(option)).collect();
-            columns.push((option.clone(), Arc::new(values)));
+            let values: Vec<Option<&String>> = rows.iter().map(|row| row.hyperparameters.get(option)).collect();
+            columns.push((option.clone(), typed(&values)));
         }
         let mut metrics: Vec<&String> = rows.iter().flat_map(|row| row.metrics.keys()).collect();
         metrics.sort();
@@ -83,6 +84,20 @@ impl TrainingReport {
         columns.push(("is_optimal".into(), Arc::new(rows.iter().map(|row| Some(row.is_optimal)).collect::<BooleanArray>())));
         columns.push(("duration_ms".into(), Arc::new(rows.iter().map(|row| Some(row.duration_ms)).collect::<Float64Array>())));
         batch(columns.iter().map(|(name, array)| (name.as_str(), Arc::clone(array))).collect())
+    }
+}
+
+/// Values as numbers if all of them are, whole ones if they can be: they are compared and averaged.
+fn typed(values: &[Option<&String>]) -> ArrayRef {
+    fn numbers<T: FromStr>(values: &[Option<&String>]) -> Option<Vec<Option<T>>> {
+        values.iter().map(|value| value.map(|value| value.parse()).transpose().ok()).collect()
+    }
+    if let Some(whole) = numbers::<i64>(values) {
+        return Arc::new(Int64Array::from(whole));
+    }
+    match numbers::<f64>(values) {
+        Some(numbers) => Arc::new(Float64Array::from(numbers)),
+        None => Arc::new(values.iter().copied().collect::<StringArray>()),
     }
 }
 

@@ -97,6 +97,10 @@ impl Run {
 
     fn try_train(&self, ratings: Ratings) -> Result<Trained, RunError> {
         let Data { users, items, rating_column, ratings, marks } = ratings.finish()?;
+        let is_implicit = matches!(self.options.fit.feedback, FeedbackType::Implicit);
+        if is_implicit && ratings.n_ratings() > 0 && ratings.values().iter().all(|rating| *rating <= 0.0) {
+            return Err(self.nobody_likes_anything().into());
+        }
         let Kept { fitted, held_out, rows_train, trained_on, trials, options } = self.keep(&ratings, marks, &users, &items)?;
         let parameters = self.parameters(&options, &users, &items, rating_column.as_deref());
         let fitted_to = trained_on.as_ref().unwrap_or(&ratings);
@@ -281,6 +285,13 @@ impl Run {
             }
         }
         parameters
+    }
+
+    fn nobody_likes_anything(&self) -> Error {
+        let what = format!("the training query of model \"{}\" has no rating above 0", self.spec.name);
+        Error::new(Code::InvalidValue, what)
+            .detail("Of implicit feedback a rating says how often or how long somebody chose an item.")
+            .hint("Train on counts or durations, or leave the rating column out: each row then counts 1.")
     }
 
     fn too_few(&self, n_rows: usize) -> Error {

@@ -5,8 +5,8 @@ use crate::harness::Server;
 use crate::harness::client::cells;
 use arrow_flight::{CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus};
 use base64::Engine as _;
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, NullArray, StringArray};
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, ListArray, NullArray, StringArray};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use prost::Message;
@@ -64,6 +64,21 @@ async fn parameters_have_the_types_of_what_they_meet() {
     // JDBC cannot bind what has the type Null.
     let untyped = wire.prepare("SELECT ? AS v").await.unwrap();
     assert_eq!(untyped.parameters.field(0).data_type(), &Utf8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_bound_to_table_functions() {
+    let (server, wire) = with_table().await;
+    let make = "CREATE MODEL liked OPTIONS (model_type='als', feedback_type='implicit', rank=2, data_split_method='no_split') \
+                AS SELECT value % 5 AS user_id, value % 7 AS item_id, 1 AS rating FROM generate_series(1, 40)";
+    server.sql(make).await;
+    let prepared = wire.prepare("SELECT item_id FROM recommend_from('liked', ?, ?, 10) WHERE item_id < 4 ORDER BY 1").await.unwrap();
+    let items = ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), Some(2)])]);
+    let ratings = ListArray::from_iter_primitive::<Float64Type, _, _>([Some([Some(1.0), Some(-0.5)])]);
+    wire.bind(&prepared.handle, row(vec![Arc::new(items), Arc::new(ratings)])).await.unwrap();
+    let info = wire.info(prepared_query(&prepared.handle)).await.unwrap();
+    // Those that were given are left out.
+    assert_eq!(cells(&wire.rows_of(&info).await.unwrap().batches), [["0"], ["3"]]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
