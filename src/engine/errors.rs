@@ -133,6 +133,10 @@ fn from_plan(text: &str) -> Error {
             return Error::new(Code::InvalidStatement, format!("window function \"{name}\" needs OVER"))
                 .hint(format!("Write {name}(..) OVER (ORDER BY ..)."));
         }
+        if weir_functions::model::is_table_function(name) {
+            return Error::new(Code::InvalidStatement, format!("function \"{name}\" makes rows: it stands in FROM"))
+                .hint(format!("Write SELECT * FROM {name}(..). For the users of a table there are recommend_items and ML.RECOMMEND."));
+        }
         let error = Error::new(Code::UndefinedFunction, format!("function \"{name}\" does not exist"));
         return match rest.split("Did you mean '").nth(1).and_then(|near| near.split('\'').next()) {
             Some(near) if crate::error::nearest(name, [near]).is_some() => error.hint(format!("Did you mean \"{near}\"?")),

@@ -10,7 +10,7 @@ use crate::connect::{DeadLetter, Failure, FailureKind, Fetched, Position, Source
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::tables::managed::ManagedTable;
-use crate::tables::streaming::status::{StreamGap, StreamState};
+use crate::tables::streaming::status::{EndsSeen, StreamGap, StreamState};
 use crate::tables::streaming::{Ends, HotBatch, StreamTable, batch_bytes, dead_letters};
 use crate::telemetry::{metrics, task};
 use datafusion::arrow::array::{
@@ -86,6 +86,7 @@ pub(super) struct Run {
     is_behind: bool,
     /// Of the source, that are in the status already.
     source_restarts: u64,
+    ends_seen: EndsSeen,
 }
 
 impl Run {
@@ -171,6 +172,7 @@ impl Run {
                 looked_at: Instant::now(),
                 is_behind: false,
                 source_restarts: 0,
+                ends_seen: EndsSeen::default(),
             })
         })
     }
@@ -492,6 +494,7 @@ impl Run {
         for (partition, seen) in &source.partitions {
             self.watermark.at_end(*partition, seen.at_end);
         }
+        let (mut keeps_up, now) = (true, Instant::now());
         let mut numbers = self.table.status().lock();
         for (partition, position) in &self.positions {
             let seen = source.partitions.get(partition).copied().unwrap_or_default();
@@ -501,18 +504,18 @@ impl Run {
             entry.position = *position;
             entry.at_end = seen.at_end && seen.position <= *position;
             entry.watermark_us = self.watermark.of(*partition);
+            keeps_up &= self.ends_seen.keeps_up(*partition, entry.at_end, now);
         }
         numbers.hot_rows = size.n_rows as u64;
         numbers.hot_bytes = size.n_bytes as u64;
         numbers.restarts += source.restarts.saturating_sub(self.source_restarts);
         self.source_restarts = source.restarts;
         numbers.last_error = source.last_error.or_else(|| numbers.commit_error.clone());
-        let is_behind = numbers.partitions.values().any(|partition| !partition.at_end);
-        numbers.state = match (numbers.last_error.is_some(), numbers.partitions.is_empty(), is_behind) {
+        numbers.state = match (numbers.last_error.is_some(), numbers.partitions.is_empty(), keeps_up) {
             (true, _, _) => StreamState::Retrying,
             (false, true, _) => StreamState::Starting,
-            (false, false, true) => StreamState::CatchingUp,
-            (false, false, false) => StreamState::Running,
+            (false, false, false) => StreamState::CatchingUp,
+            (false, false, true) => StreamState::Running,
         };
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Gaps that are kept for each table; older ones are dropped.
 const GAPS_MAX: usize = 1_000;
@@ -71,6 +71,24 @@ impl StreamPartition {
     pub fn lag_messages(&self) -> Option<i64> {
         // At the end nothing is left, also when the last offsets hold no record (transaction markers).
         self.high_watermark.map(|high| if self.at_end { 0 } else { (high - self.position).max(0) })
+    }
+}
+
+/// When each partition was last at its end. Under a steady flow some partition always has a record on its way, which is
+/// no falling behind.
+#[derive(Debug, Default)]
+pub struct EndsSeen(BTreeMap<i32, Instant>);
+
+impl EndsSeen {
+    /// A partition that was at its end so lately keeps up.
+    const LATELY: Duration = Duration::from_secs(5);
+
+    /// Notes whether a partition is at its end; true if it is, or was lately.
+    pub fn keeps_up(&mut self, partition: i32, at_end: bool, now: Instant) -> bool {
+        if at_end {
+            self.0.insert(partition, now);
+        }
+        self.0.get(&partition).is_some_and(|seen| now.duration_since(*seen) < Self::LATELY)
     }
 }
 
@@ -265,7 +283,17 @@ impl StreamBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn a_partition_keeps_up_that_was_at_its_end_lately() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut ends = EndsSeen::default();
+        assert!(!ends.keeps_up(0, false, start), "it never was");
+        assert!(ends.keeps_up(0, true, at(1)) && ends.keeps_up(0, false, at(5)));
+        assert!(!ends.keeps_up(1, false, at(5)), "another one was not");
+        assert!(!ends.keeps_up(0, false, at(6)) && ends.keeps_up(0, true, at(9)));
+    }
 
     #[test]
     fn lag_is_unknown_until_every_partition_knows_it() {

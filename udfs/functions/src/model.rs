@@ -145,6 +145,11 @@ pub const SIGNATURES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Whether a function of models makes rows: it stands in FROM.
+pub fn is_table_function(name: &str) -> bool {
+    SIGNATURES.iter().any(|(known, _, help)| known.eq_ignore_ascii_case(name) && help.ends_with("for FROM"))
+}
+
 /// Table functions with the names under which they are registered.
 pub type TableFunctions = Vec<(&'static str, Arc<dyn TableFunctionImpl>)>;
 
