@@ -1,9 +1,10 @@
-//! Filters stay above the columns that they are about, when those are computed anew by every call.
+//! What is computed anew by every call stays where the query has it: below the filters on it, above the others.
 //!
 //! The engine (55.2) puts a filter below a `ProjectionExec` with the column's expression in its place, also one that is
-//! volatile: of `SELECT .. FROM (SELECT random() AS r FROM t ..) WHERE r < 0.5` the filter drew other numbers than the query showed, and a
-//! model was asked about rows that other filters leave out, and again about those that are left. Its rules for logical plans know
-//! better. While filters are put down, such projections stand below a node that lets only those pass which read other columns.
+//! volatile: of `SELECT .. FROM (SELECT random() AS r FROM t ..) WHERE r < 0.5` the filter drew other numbers than the query showed. And it puts a
+//! narrow projection below the filter or the sort that it stands on: a model was asked about rows that other filters leave out, and
+//! again about those that are left. Its rules for logical plans know better. While its rules for filters look at a plan, such
+//! projections stand below a node that lets only those pass which read other columns; for projections they are that node.
 //!
 //! ```text
 //! FilterExec: r < 0.5 AND id > 3                 FilterExec: r < 0.5
@@ -20,26 +21,41 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, replace_children_if_necessary};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of the engine's rules that put filters down; there is one for static and one for dynamic filters.
-const PUSHDOWN: &str = "FilterPushdown";
-
-/// The engine's own rules, those that put filters down guarded.
+/// The engine's own rules, those guarded that move filters or projections.
 pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let guard = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name().starts_with(PUSHDOWN) {
-        true => Arc::new(Guarded(rule)) as _,
-        false => rule,
+    let guard = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
+        // There is one for static and one for dynamic filters.
+        if rule.name().starts_with("FilterPushdown") {
+            return Arc::new(Guarded { rule, shows: Shows::Projection }) as _;
+        }
+        if rule.name() == "ProjectionPushdown" {
+            return Arc::new(Guarded { rule, shows: Shows::Input }) as _;
+        }
+        rule
     };
     PhysicalOptimizer::new().rules.into_iter().map(guard).collect()
 }
 
-/// A rule that sees no volatile column.
+/// A rule that cannot move volatile columns.
 #[derive(Debug)]
-struct Guarded(Arc<dyn PhysicalOptimizerRule + Send + Sync>);
+struct Guarded {
+    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+    shows: Shows,
+}
+
+/// What a rule sees below a [`Volatile`].
+#[derive(Debug, Clone, Copy)]
+enum Shows {
+    /// The projection, for filters to be put below it.
+    Projection,
+    /// Its input: the projection is out of sight.
+    Input,
+}
 
 impl PhysicalOptimizerRule for Guarded {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
@@ -49,16 +65,16 @@ impl PhysicalOptimizerRule for Guarded {
             let stable: HashSet<usize> = expressions.filter(|(_, expression)| !is_volatile(expression)).map(|(place, _)| place).collect();
             Ok(match stable.len() == projection.expr().len() {
                 true => Transformed::no(plan),
-                false => Transformed::yes(Arc::new(Volatile { stable, inner: plan }) as _),
+                false => Transformed::yes(Arc::new(Volatile { stable, projection: plan, shows: self.shows }) as _),
             })
         })?;
-        let optimised = self.0.optimize(hidden.data, config)?;
+        let optimised = self.rule.optimize(hidden.data, config)?;
         if !hidden.transformed {
             return Ok(optimised);
         }
         let shown = optimised.transform_up(|plan| {
             Ok(match plan.downcast_ref::<Volatile>() {
-                Some(volatile) => Transformed::yes(Arc::clone(&volatile.inner)),
+                Some(volatile) => Transformed::yes(Arc::clone(&volatile.projection)),
                 None => Transformed::no(plan),
             })
         })?;
@@ -66,11 +82,11 @@ impl PhysicalOptimizerRule for Guarded {
     }
 
     fn name(&self) -> &str {
-        self.0.name()
+        self.rule.name()
     }
 
     fn schema_check(&self) -> bool {
-        self.0.schema_check()
+        self.rule.schema_check()
     }
 }
 
@@ -79,7 +95,8 @@ impl PhysicalOptimizerRule for Guarded {
 struct Volatile {
     /// The places of those that are not.
     stable: HashSet<usize>,
-    inner: Arc<dyn ExecutionPlan>,
+    projection: Arc<dyn ExecutionPlan>,
+    shows: Shows,
 }
 
 impl DisplayAs for Volatile {
@@ -94,11 +111,14 @@ impl ExecutionPlan for Volatile {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.inner.properties()
+        self.projection.properties()
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.inner]
+        match self.shows {
+            Shows::Projection => vec![&self.projection],
+            Shows::Input => self.projection.children(),
+        }
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
@@ -114,12 +134,15 @@ impl ExecutionPlan for Volatile {
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let inner = children.into_iter().next().unwrap_or_else(|| Arc::clone(&self.inner));
-        Ok(Arc::new(Self { stable: self.stable.clone(), inner }))
+        let projection = match (self.shows, children.as_slice()) {
+            (Shows::Projection, [projection]) => Arc::clone(projection),
+            _ => replace_children_if_necessary(Arc::clone(&self.projection), children)?,
+        };
+        Ok(Arc::new(Self { stable: self.stable.clone(), projection, shows: self.shows }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.inner.execute(partition, context)
+        self.projection.execute(partition, context)
     }
 
     fn gather_filters_for_pushdown(
@@ -128,7 +151,7 @@ impl ExecutionPlan for Volatile {
         parent_filters: Vec<Arc<dyn PhysicalExpr>>,
         _config: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        let child = ChildFilterDescription::from_child_with_allowed_indices(&parent_filters, self.stable.clone(), &self.inner)?;
+        let child = ChildFilterDescription::from_child_with_allowed_indices(&parent_filters, self.stable.clone(), &self.projection)?;
         Ok(FilterDescription::new().with_child(child))
     }
 }

@@ -131,6 +131,7 @@ async fn a_model_is_asked_once_about_a_row_and_after_the_filters() {
         .unwrap();
     for query in [
         "SELECT * FROM ML.PREDICT(MODEL m, TABLE rows) WHERE id < 3",
+        "SELECT id, predicted_label FROM ML.PREDICT(MODEL m, TABLE rows) WHERE id < 3",
         "SELECT id, predicted_label, predicted_label_probs[1].prob FROM ML.PREDICT(MODEL m, TABLE rows) WHERE predicted_label = 'x' AND id < 3",
         "SELECT * FROM ML.PREDICT(MODEL m, TABLE rows) WHERE predicted_label = 'x' AND predicted_label_probs[1].prob > 0.5 AND id < 3",
         "SELECT * FROM ML.PREDICT(MODEL m, (SELECT * FROM rows ORDER BY a LIMIT 2)) WHERE id < 3",

@@ -197,7 +197,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> Step {
-        fields::name(select, &self.scopes);
+        if let Some(scope) = self.scopes.innermost() {
+            fields::name(select, scope);
+        }
         self.scopes.leave();
         repeated::number(select);
         Step::Continue(())

@@ -1,6 +1,7 @@
 //! What the names in one place of a query can mean: the tables of its FROM, the names that it gives itself,
 //! and those of the queries around it.
 
+use super::fields;
 use crate::error::{Code, Error, Result};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use sqlparser::ast::{
@@ -104,6 +105,27 @@ impl Scope {
 
     fn relation(&self, name: &str) -> Option<&Columns> {
         self.relations.iter().find(|(alias, _)| alias == name).map(|(_, columns)| columns)
+    }
+
+    /// Whether a relation has a column of that name in any case, or may have.
+    pub(super) fn may_have(&self, name: &str) -> bool {
+        let folded = name.to_lowercase();
+        self.is_open() || self.columns().any(|column| column.name.to_lowercase() == folded)
+    }
+
+    /// The field that a compound name takes out of a struct of this scope, spelt as its type has it.
+    pub(super) fn field(&self, parts: &[Ident]) -> Option<String> {
+        let relation_idx = (0..parts.len().saturating_sub(2)).find(|idx| self.relation(&parts[*idx].value.to_lowercase()).is_some());
+        let (column_idx, column) = match relation_idx {
+            Some(idx) => (idx + 1, spelling(&self.relation(&parts[idx].value.to_lowercase())?.list, &parts[idx + 1].value)),
+            // A relation and its column.
+            None if self.relation(&parts.first()?.value.to_lowercase()).is_some() => return None,
+            None => (0, self.find(&parts.first()?.value)),
+        };
+        let column = column.ok().flatten()?;
+        let mut fields = parts[column_idx + 1..].to_vec();
+        spell_fields(&mut fields, column.data_type.clone());
+        fields.pop().map(|field| field.value)
     }
 
     fn find(&self, name: &str) -> Result<Option<&Column>> {
@@ -229,9 +251,9 @@ impl<'a> Scopes<'a> {
         Ok(())
     }
 
-    /// Whether a compound name goes into a column.
-    pub(super) fn is_field(&self, parts: &[Ident]) -> bool {
-        parts.len() > self.qualifier(parts).1 + 1
+    /// The names of the SELECT that was entered last.
+    pub(super) fn innermost(&self) -> Option<&Scope> {
+        self.frames.last().map(|(_, scope)| scope)
     }
 
     /// The relation that a compound name begins with, and where its column stands.
@@ -299,9 +321,11 @@ impl<'a> Scopes<'a> {
     fn projection(&mut self, select: &Select) -> Columns {
         let scope = self.select(select);
         let mut columns = Columns::default();
-        for item in &select.projection {
+        for (item, field) in select.projection.iter().zip(fields::names(select, &scope)) {
             match item {
-                SelectItem::UnnamedExpr(expr) => columns.list.extend(column_of(&scope, expr)),
+                SelectItem::UnnamedExpr(expr) => {
+                    columns.list.extend(field.as_deref().map(Column::named).or_else(|| column_of(&scope, expr)))
+                }
                 SelectItem::ExprWithAlias { expr, alias } => {
                     let data_type = column_of(&scope, expr).and_then(|column| column.data_type);
                     columns.list.push(Column { name: alias.value.clone(), data_type });
@@ -387,25 +411,12 @@ fn column_of(scope: &Scope, expr: &Expr) -> Option<Column> {
         Expr::Identifier(ident) => scope.find(&ident.value).ok().flatten().cloned().or_else(|| Some(Column::named(&ident.value))),
         Expr::CompoundIdentifier(parts) => {
             let [.., relation, column] = parts.as_slice() else { return None };
-            let Some(columns) = scope.relation(&relation.value.to_lowercase()) else { return field_of(scope, parts) };
+            let columns = scope.relation(&relation.value.to_lowercase())?;
             spelling(&columns.list, &column.value).ok().flatten().cloned().or_else(|| Some(Column::named(&column.value)))
         }
         Expr::Nested(inner) => column_of(scope, inner),
-        other => super::fields::field_of(other).map(Column::named),
+        _ => None,
     }
-}
-
-/// What a compound name takes out of a struct: `fields` names it so.
-fn field_of(scope: &Scope, parts: &[Ident]) -> Option<Column> {
-    let of_relation = |idx: &usize| scope.relation(&parts[*idx].value.to_lowercase()).is_some();
-    let column_idx = (0..parts.len() - 1).find(of_relation).map_or(0, |relation_idx| relation_idx + 1);
-    let column = match column_idx.checked_sub(1).and_then(|idx| scope.relation(&parts[idx].value.to_lowercase())) {
-        Some(columns) => spelling(&columns.list, &parts[column_idx].value).ok().flatten().cloned(),
-        None => scope.find(&parts[0].value).ok().flatten().cloned(),
-    };
-    let mut fields = parts[column_idx + 1..].to_vec();
-    spell_fields(&mut fields, column.and_then(|column| column.data_type));
-    fields.last().map(|field| Column::named(&field.value))
 }
 
 fn add_star(columns: &mut Columns, relation: &Columns, options: &WildcardAdditionalOptions) {

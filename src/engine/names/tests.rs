@@ -73,6 +73,10 @@ fn every_place_is_spelt_as_its_own_table() {
             "SELECT address.streetName, userId AS \"streetName\" FROM users",
         ),
         ("SELECT *, address.streetName FROM users", "SELECT *, address.streetName FROM users"),
+        (
+            "SELECT users.userId, default.users.address.streetName FROM users",
+            "SELECT users.userId, default.users.address.streetName AS \"streetName\" FROM users",
+        ),
         ("SELECT u.* EXCEPT (USERID) FROM users U", "SELECT u.* EXCEPT (userId) FROM users u"),
         // The columns of a function are known only later: they are in lower case.
         ("SELECT VALUE FROM generate_series(1, 3)", "SELECT value FROM generate_series(1, 3)"),

@@ -79,6 +79,9 @@ async fn lists_are_bound_to_table_functions() {
     let info = wire.info(prepared_query(&prepared.handle)).await.unwrap();
     // Those that were given are left out.
     assert_eq!(cells(&wire.rows_of(&info).await.unwrap().batches), [["0"], ["3"]]);
+    let bounded = make.replace("liked", "bounded").replace("generate_series(1, 40)", "generate_series(1, 40) WHERE value > ?");
+    let refused = wire.prepare(&bounded).await.err().expect("the query is kept, a value would not be");
+    assert!(refused.message().contains("the query of CREATE MODEL takes no parameters"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
