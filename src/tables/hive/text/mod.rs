@@ -132,7 +132,7 @@ impl TextDecoder {
         self.pending.consume(bytes);
     }
 
-    /// Finds the columns in the header: all by name, else all by position.
+    /// Finds the columns in the header: all by name, else all by position, unless names speak against that.
     fn read_header(&mut self) -> Result<()> {
         let names = header_names(&self.record, self.pending.rest());
         let declared = self.task.schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
@@ -249,7 +249,7 @@ pub(super) fn header_names(record: &Record, input: &[u8]) -> Vec<String> {
 pub(super) enum HeaderMatch {
     /// All are found: the place of each declared column.
     Names(Vec<usize>),
-    /// Not all are found, but there are as many.
+    /// Not all are found, but there are as many, and those that are found stand where they are declared.
     Positions,
     None {
         missing: String,
@@ -266,7 +266,8 @@ pub(super) fn match_header(names: &[String], declared: &[&str]) -> HeaderMatch {
     if let Some(places) = places.iter().copied().collect::<Option<Vec<_>>>() {
         return HeaderMatch::Names(places);
     }
-    if names.len() == declared.len() {
+    let in_place = places.iter().enumerate().all(|(idx, place)| place.is_none_or(|place| place == idx));
+    if names.len() == declared.len() && in_place {
         return HeaderMatch::Positions;
     }
     let missing = declared.iter().zip(&places).find(|(_, place)| place.is_none()).map(|(name, _)| (*name).to_string());

@@ -126,7 +126,7 @@ async fn values_of_every_type() {
 async fn headers_match_by_name_then_by_position() {
     let csv = "B,a\n1,2\n";
     reads(csv, "CSV", &[], "A INT, b INT", &["2|1"]).await;
-    reads(csv, "CSV", &[], "x INT, b INT", &["1|2"]).await;
+    reads(csv, "CSV", &[], "x INT, a INT", &["1|2"]).await;
     reads(csv, "CSV", &[], "a INT", &["2"]).await;
     reads("a,A\n1,2\n", "CSV", &[], "A INT, a INT", &["2|1"]).await;
     reads(csv, "CSV", &[("header", "false")], "a STRING, b STRING", &["B|a", "1|2"]).await;
