@@ -134,8 +134,11 @@ fn from_plan(text: &str) -> Error {
                 .hint(format!("Write {name}(..) OVER (ORDER BY ..)."));
         }
         if weir_functions::model::is_table_function(name) {
-            return Error::new(Code::InvalidStatement, format!("function \"{name}\" makes rows: it stands in FROM"))
-                .hint(format!("Write SELECT * FROM {name}(..). For the users of a table there are recommend_items and ML.RECOMMEND."));
+            let hint = match name.starts_with("recommend") {
+                true => format!("Write SELECT * FROM {name}(..); for the users of a table use recommend_items or ML.RECOMMEND."),
+                false => format!("Write SELECT * FROM {name}(..)."),
+            };
+            return Error::new(Code::InvalidStatement, format!("function \"{name}\" makes rows: it stands in FROM")).hint(hint);
         }
         let error = Error::new(Code::UndefinedFunction, format!("function \"{name}\" does not exist"));
         return match rest.split("Did you mean '").nth(1).and_then(|near| near.split('\'').next()) {

@@ -3,7 +3,7 @@
 //! The engine (55.2) puts a filter below a `ProjectionExec` with the column's expression in its place, also one that is
 //! volatile: of `SELECT .. FROM (SELECT random() AS r FROM t ..) WHERE r < 0.5` the filter drew other numbers than the query showed. And it puts a
 //! narrow projection below the filter or the sort that it stands on: a model was asked about rows that other filters leave out, and
-//! again about those that are left. Its rules for logical plans know better. While its rules for filters look at a plan, such
+//! again about those that are left. Its rules for logical plans know better, but for volatile columns of GROUP BY. While its rules for filters look at a plan, such
 //! projections stand below a node that lets only those pass which read other columns; for projections they are that node.
 //!
 //! ```text

@@ -115,11 +115,9 @@ impl Scope {
 
     /// The field that a compound name takes out of a struct of this scope, spelt as its type has it.
     pub(super) fn field(&self, parts: &[Ident]) -> Option<String> {
-        let relation_idx = (0..parts.len().saturating_sub(2)).find(|idx| self.relation(&parts[*idx].value.to_lowercase()).is_some());
-        let (column_idx, column) = match relation_idx {
-            Some(idx) => (idx + 1, spelling(&self.relation(&parts[idx].value.to_lowercase())?.list, &parts[idx + 1].value)),
-            // A relation and its column.
-            None if self.relation(&parts.first()?.value.to_lowercase()).is_some() => return None,
+        let relation = |idx: usize| self.relation(&parts.get(idx)?.value.to_lowercase()).map(|columns| (idx + 1, columns));
+        let (column_idx, column) = match (0..parts.len().saturating_sub(1)).find_map(relation) {
+            Some((idx, columns)) => (idx, spelling(&columns.list, &parts[idx].value)),
             None => (0, self.find(&parts.first()?.value)),
         };
         let column = column.ok().flatten()?;
