@@ -35,6 +35,8 @@ mod runtime;
 mod session;
 pub mod settings;
 mod show;
+mod statement_catalog;
+mod statement_state;
 mod streams;
 pub mod system;
 pub mod types;
@@ -62,6 +64,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use model_runs::ModelRuns;
 use planning_threads::PlanningThreads;
 use queries::{QueryRegistry, now_ms};
+use statement_state::IdleStates;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,6 +109,7 @@ pub struct Engine {
     queries: Arc<QueryRegistry>,
     planning: PlanningThreads,
     base_state: SessionState,
+    idle_states: Arc<IdleStates>,
     limits: StatementLimits,
     passwords: Passwords,
     cpu: CpuThreads,
@@ -209,6 +213,7 @@ impl Engine {
             storage,
             models,
             base_state,
+            idle_states: Arc::default(),
         });
         engine.recover().await?;
         Ok(engine)
@@ -313,6 +318,10 @@ impl Engine {
 
     fn base_state(&self) -> &SessionState {
         &self.base_state
+    }
+
+    fn idle_states(&self) -> &Arc<IdleStates> {
+        &self.idle_states
     }
 
     fn limits(&self) -> StatementLimits {

@@ -7,15 +7,16 @@ use crate::catalog::{CATALOG, ObjectKey, Snapshot, View};
 use crate::engine::names::{self, KnownNames};
 use crate::engine::session::Session;
 use crate::engine::settings::{Settings, StreamReading};
+use crate::engine::statement_catalog::StatementCatalog;
+use crate::engine::statement_state::{Purpose, StatementState};
 use crate::engine::{Engine, errors, ml, parameters, providers};
 use crate::error::{Code, Error, Result};
 use crate::models::CatalogLookup;
 use crate::parser::{ML_STAND_IN, QueryStatement};
 use crate::tables::streaming::Cursor;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::datasource::ViewTable;
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as EngineStatement;
@@ -40,8 +41,7 @@ pub const TARGET: &str = "__weir_target";
 #[derive(Debug)]
 struct Shared {
     engine: Arc<Engine>,
-    user: String,
-    snapshot: Arc<Snapshot>,
+    state: StatementState,
     settings: Settings,
     /// The moment of `now()`.
     begun_at: Instant,
@@ -58,7 +58,7 @@ type PinnedKey = (String, String, bool);
 #[derive(Debug, Clone)]
 pub struct Planning {
     shared: Arc<Shared>,
-    /// Shared: a copy holds every function that there is.
+    /// That of the statement, or a changed copy.
     state: Arc<SessionState>,
     /// Where names without a database are looked up.
     database: String,
@@ -77,24 +77,18 @@ impl Planning {
     /// A new statement's planning over the newest catalog.
     pub fn new(engine: &Arc<Engine>, user: &str, database: &str, settings: &Settings) -> Self {
         let snapshot = engine.catalog().snapshot();
-        let mut state = engine.base_state().clone();
-        let options = state.config_mut().options_mut();
-        options.catalog.default_schema = database.to_owned();
-        options.execution.time_zone = Some(settings.timezone().to_owned());
-        // now() is one instant for the whole statement.
-        state.mark_start_execution();
-        let lookup = Arc::new(lookup(engine, &snapshot, database));
-        let (scalars, table_functions) = weir_functions::model_functions(lookup);
-        for function in scalars.into_iter().chain(weir_functions::session_functions(database, user)) {
-            let _ = state.register_udf(Arc::new(function)); // Replaces the function of the same name.
-        }
-        for (name, function) in table_functions {
-            state.register_udtf(name, function);
-        }
+        let lookup = || lookup(engine, &snapshot, database);
+        let purpose = Purpose {
+            snapshot: Arc::clone(&snapshot),
+            user: user.to_owned(),
+            database: database.to_owned(),
+            timezone: settings.timezone().to_owned(),
+        };
+        let lease = engine.idle_states().state(purpose, engine.base_state(), lookup);
+        let state = lease.shared();
         let shared = Arc::new(Shared {
             engine: Arc::clone(engine),
-            user: user.to_owned(),
-            snapshot,
+            state: lease,
             settings: settings.clone(),
             begun_at: Instant::now(),
             pinned: Mutex::default(),
@@ -102,7 +96,7 @@ impl Planning {
         });
         Self {
             shared,
-            state: Arc::new(state),
+            state,
             database: database.to_owned(),
             views: Vec::new(),
             ml_tables: HashMap::new(),
@@ -140,7 +134,7 @@ impl Planning {
 
     /// The catalog as this statement sees it.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.shared.snapshot
+        self.shared.state.snapshot()
     }
 
     /// The engine.
@@ -166,8 +160,8 @@ impl Planning {
 
     /// Whether the session would plan the same way now: the same definitions, user, database and settings.
     pub fn is_as_of(&self, session: &Session) -> bool {
-        Arc::ptr_eq(&self.shared.snapshot, &session.snapshot())
-            && self.shared.user == session.user()
+        Arc::ptr_eq(self.snapshot(), &session.snapshot())
+            && self.shared.state.user() == session.user()
             && self.database == session.current_database()
             && self.shared.settings == session.settings()
     }
@@ -226,10 +220,9 @@ impl Planning {
             let known = planning.known_names(&mut query).await?;
             names::resolve(&mut query, &known)?;
             let has_calls = !planning.ml_tables.is_empty();
-            let mut state = (*planning.state).clone();
-            state.register_catalog_list(Arc::new(StatementCatalog(planning)));
+            let state = Arc::clone(&planning.state);
             let statement = EngineStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
-            let plan = state.statement_to_plan(statement).await.map_err(errors::from_datafusion)?;
+            let plan = StatementCatalog::of(planning, state.statement_to_plan(statement)).await.map_err(errors::from_datafusion)?;
             if has_calls { ml::with_readable_names(plan) } else { Ok(plan) }
         })
     }
@@ -314,7 +307,7 @@ impl Planning {
                 let schema = super::information_schema::InformationSchema::new(Arc::clone(self.snapshot()));
                 return schema.table(&name.to_lowercase()).await.map_err(errors::from_datafusion);
             }
-            "system" => return super::system::table(self, &self.shared.user, name),
+            "system" => return super::system::table(self, self.shared.state.user(), name),
             _ => {}
         }
         if let Some(database) = database.strip_prefix(DEAD_LETTERS).and_then(|rest| rest.strip_prefix('.')) {
@@ -351,8 +344,10 @@ impl Planning {
             return Err(Error::new(Code::LimitExceeded, format!("views are nested more than {VIEW_DEPTH_MAX} deep at \"{key}\"")));
         }
         let mut planning = self.clone();
-        planning.database.clone_from(&view.search_database);
-        planning.state_mut().config_mut().options_mut().catalog.default_schema.clone_from(&view.search_database);
+        if planning.database != view.search_database {
+            planning.database.clone_from(&view.search_database);
+            planning.state_mut().config_mut().options_mut().catalog.default_schema.clone_from(&view.search_database);
+        }
         planning.views.push(key.clone());
         let statement = parse_view(view)?;
         let mut plan = planning.query(&statement, None).await.map_err(|error| {
@@ -509,69 +504,4 @@ fn common_tables(query: &Query) -> BTreeSet<String> {
     let mut common = Common(BTreeSet::new());
     let _ = query.visit(&mut common);
     common.0
-}
-
-/// A statement's tables as the engine asks for them.
-#[derive(Debug, Clone)]
-struct StatementCatalog(Planning);
-
-impl CatalogProviderList for StatementCatalog {
-    fn register_catalog(&self, _name: String, _catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
-        None
-    }
-    fn catalog_names(&self) -> Vec<String> {
-        vec![CATALOG.into()]
-    }
-    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        name.eq_ignore_ascii_case(CATALOG).then(|| Arc::new(self.clone()) as Arc<dyn CatalogProvider>)
-    }
-}
-
-impl CatalogProvider for StatementCatalog {
-    fn schema_names(&self) -> Vec<String> {
-        self.0.snapshot().databases.keys().cloned().collect()
-    }
-    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        Some(Arc::new(StatementSchema { planning: self.0.clone(), database: name.to_owned() }))
-    }
-}
-
-#[derive(Debug)]
-struct StatementSchema {
-    planning: Planning,
-    database: String,
-}
-
-impl StatementSchema {
-    fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, datafusion::error::Result<Option<Arc<dyn TableProvider>>>> {
-        Box::pin(async move {
-            let parts = if name.starts_with(ML_STAND_IN) || name == TARGET {
-                vec![name.to_owned()]
-            } else {
-                vec![self.database.clone(), name.to_owned()]
-            };
-            Ok(self.planning.provider(&parts).await?)
-        })
-    }
-}
-
-impl SchemaProvider for StatementSchema {
-    fn table_names(&self) -> Vec<String> {
-        relation_names(self.planning.snapshot(), &self.database).into_iter().map(str::to_lowercase).collect()
-    }
-    // Without `async_trait`: its clauses keep the compiler from remembering what it proved of the fields (ARCHITECTURE.md).
-    fn table<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        name: &'life1 str,
-    ) -> BoxFuture<'async_trait, datafusion::error::Result<Option<Arc<dyn TableProvider>>>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        self.find(name)
-    }
-    fn table_exist(&self, name: &str) -> bool {
-        self.table_names().iter().any(|known| known == name)
-    }
 }

@@ -78,6 +78,7 @@ pub fn base_state(limits: &EngineLimits, runtime: Arc<RuntimeEnv>) -> Result<Ses
         .with_config(session_config(limits))
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_catalog_list(Arc::new(super::statement_catalog::StatementCatalogs))
         .with_type_planner(Arc::new(super::types::WeirTypePlanner))
         .with_physical_optimizer_rules(super::volatile::physical_rules())
         .with_physical_optimizer_rule(Arc::new(super::nested_loop_join::SingleNestedLoopJoin))
