@@ -9,6 +9,8 @@
 //! | `scope` | what a name can mean in one place of the query |
 //! | `ordinal` | ORDER BY by position in grouped queries |
 //! | `fields` | names of columns taken out of structs |
+//! | `repeated` | numbers for columns that stand twice in a select list |
+//! | `texts` | names of computed columns |
 //! | `align` | USING and NATURAL over columns that are spelt differently on the two sides |
 
 mod align;
@@ -16,6 +18,7 @@ mod fields;
 mod ordinal;
 mod repeated;
 mod scope;
+mod texts;
 #[cfg(test)]
 mod tests;
 
@@ -182,8 +185,9 @@ impl VisitorMut for Rewriter<'_> {
         Step::Continue(())
     }
 
-    fn post_visit_query(&mut self, _query: &mut Query) -> Step {
+    fn post_visit_query(&mut self, query: &mut Query) -> Step {
         self.scopes.leave();
+        texts::sort_distinct(query);
         Step::Continue(())
     }
 
@@ -199,9 +203,10 @@ impl VisitorMut for Rewriter<'_> {
     fn post_visit_select(&mut self, select: &mut Select) -> Step {
         if let Some(scope) = self.scopes.innermost() {
             fields::name(select, scope);
+            repeated::number(select, scope);
         }
         self.scopes.leave();
-        repeated::number(select);
+        texts::name(select);
         Step::Continue(())
     }
 

@@ -126,6 +126,42 @@ impl Scope {
         fields.pop().map(|field| field.value)
     }
 
+    /// The relation and the name of a plain column, where both are sure.
+    pub(super) fn place(&self, expr: &Expr) -> Option<(String, String)> {
+        match expr {
+            Expr::Identifier(ident) if !self.is_open() => {
+                let mut owners = self.relations.iter().filter(|(_, columns)| columns.contains(&ident.value));
+                let (relation, _) = owners.next().filter(|_| owners.next().is_none())?;
+                Some((relation.clone(), ident.value.clone()))
+            }
+            Expr::CompoundIdentifier(parts) => {
+                let [.., relation, column] = parts.as_slice() else { return None };
+                let relation = relation.value.to_lowercase();
+                self.relation(&relation).filter(|columns| columns.contains(&column.value))?;
+                Some((relation, column.value.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The relations and names of the columns that a star stands for, as far as they are known.
+    pub(super) fn star(&self, item: &SelectItem) -> Vec<(String, String)> {
+        let (wanted, options) = match item {
+            SelectItem::Wildcard(options) => (None, options),
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                (super::last_part(name).map(|name| name.to_lowercase()), options)
+            }
+            _ => return Vec::new(),
+        };
+        let relations = self.relations.iter().filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| wanted == name));
+        let columns = relations.flat_map(|(relation, columns)| {
+            let mut shown = Columns::default();
+            add_star(&mut shown, columns, options);
+            shown.list.into_iter().map(|column| (relation.clone(), column.name))
+        });
+        columns.collect()
+    }
+
     fn find(&self, name: &str) -> Result<Option<&Column>> {
         if self.is_aliases_first
             && let Some(alias) = spelling(&self.aliases, name)?

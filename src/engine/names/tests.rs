@@ -53,7 +53,7 @@ fn every_place_is_spelt_as_its_own_table() {
         // Correlated: the inner one belongs to orders, the outer one to users.
         (
             "SELECT userid FROM users u WHERE EXISTS (SELECT 1 FROM orders WHERE userid = u.userid)",
-            "SELECT userId FROM users u WHERE EXISTS (SELECT 1 FROM orders WHERE USERID = u.userId)",
+            "SELECT userId FROM users u WHERE EXISTS (SELECT 1 AS \"1\" FROM orders WHERE USERID = u.userId)",
         ),
         // An alias wins in ORDER BY, the column in WHERE.
         (
@@ -61,7 +61,25 @@ fn every_place_is_spelt_as_its_own_table() {
             "SELECT orderId AS UserID FROM users, orders WHERE fullName = '' ORDER BY UserID",
         ),
         ("SELECT x FROM (SELECT userid AS X FROM users) S WHERE s.x > 1", "SELECT X FROM (SELECT userId AS X FROM users) s WHERE s.X > 1"),
-        ("WITH C (N) AS (SELECT 1) SELECT c.n FROM C", "WITH c (N) AS (SELECT 1) SELECT c.N FROM c"),
+        ("WITH C (N) AS (SELECT 1) SELECT c.n FROM C", "WITH c (N) AS (SELECT 1 AS \"1\") SELECT c.N FROM c"),
+        // What is computed is named by its text.
+        (
+            "SELECT sum(USERID), ((userid + 1)) FROM users",
+            "SELECT sum(userId) AS \"sum(userId)\", ((userId + 1)) AS \"userId + 1\" FROM users",
+        ),
+        ("SELECT (userid), UNNEST(address) FROM users", "SELECT (userId), UNNEST(address) FROM users"),
+        // The list's own column is what DISTINCT can be sorted by.
+        (
+            "SELECT DISTINCT USERID + 1 FROM users ORDER BY userid + 1 DESC, 1",
+            "SELECT DISTINCT userId + 1 AS \"userId + 1\" FROM users ORDER BY \"userId + 1\" DESC, 1",
+        ),
+        ("SELECT userid + 1 FROM users ORDER BY USERID + 1", "SELECT userId + 1 AS \"userId + 1\" FROM users ORDER BY userId + 1"),
+        // One column in two spellings, and beside a star.
+        ("SELECT userid, U.USERID FROM users U", "SELECT userId, u.userId AS \"userId_1\" FROM users u"),
+        ("SELECT u.userid, o.userid FROM users u, orders o", "SELECT u.userId, o.USERID FROM users u, orders o"),
+        ("SELECT fullname, *, userid AS fullName_1 FROM users", "SELECT fullName AS \"fullName_2\", *, userId AS fullName_1 FROM users"),
+        ("SELECT o.*, fullname, orderid FROM users u, orders o", "SELECT o.*, fullName, orderId AS \"orderId_1\" FROM users u, orders o"),
+        ("SELECT * EXCEPT (userid), userid FROM users", "SELECT * EXCEPT (userId), userId FROM users"),
         // A field names its column, also for the query around.
         ("SELECT ADDRESS.STREETNAME FROM users", "SELECT address.streetName AS \"streetName\" FROM users"),
         (
