@@ -64,6 +64,7 @@ async fn talk(console: &mut Console, editor: &mut LineEditor) -> Exit {
                 typed.push_str(&text);
                 typed.push('\n');
                 console.interrupts.forget();
+                let text = plain_word(&text).filter(|_| console.scanner.is_empty()).map_or(text, str::to_owned);
                 let mut flow = Flow::Next;
                 // A statement that was called back from history has several lines.
                 for line in text.split('\n') {
@@ -100,6 +101,15 @@ async fn talk(console: &mut Console, editor: &mut LineEditor) -> Exit {
                 return Exit::Fatal;
             }
         }
+    }
+}
+
+/// The command that a word alone means, as in psql.
+fn plain_word(text: &str) -> Option<&'static str> {
+    match text.trim().trim_end_matches(';').to_ascii_lowercase().as_str() {
+        "help" => Some("\\?"),
+        "quit" | "exit" => Some("\\q"),
+        _ => None,
     }
 }
 

@@ -134,7 +134,8 @@ impl Console {
                     let text = input.rest().to_owned();
                     let (used, result) = commands::run(self, &text).await;
                     input.skip(used);
-                    match result {
+                    // A person sees what a command prints before the next prompt.
+                    match result.and_then(|flow| self.output.flush().map(|()| flow).map_err(Failure::from)) {
                         Ok(flow) => flow,
                         Err(failure) => self.after(Err(failure)),
                     }

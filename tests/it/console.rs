@@ -229,6 +229,36 @@ fn a_terminal_shows_how_far_a_training_is() {
     assert_eq!(end_of(child).code, Some(1));
 }
 
+#[test]
+fn on_a_terminal_help_and_exit_are_words() {
+    let server = Server::start();
+    let (mut screen, inside) = terminal();
+    let mut keyboard = screen.try_clone().expect("a terminal");
+    let side = || Stdio::from(inside.try_clone().expect("a terminal"));
+    let mut console = console(&server, &["sql"]);
+    console.env("XDG_STATE_HOME", server.directory()).env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side());
+    let child = console.spawn().expect("the console starts");
+    drop((console, inside));
+    let mut read_until = |end: &str| {
+        let (mut shown, mut part) = (String::new(), [0; 4096]);
+        while !shown.ends_with(end) {
+            let n_bytes = screen.read(&mut part).unwrap_or(0);
+            assert!(n_bytes > 0, "the console ended, without {end:?}: {shown}");
+            shown.push_str(&String::from_utf8_lossy(&part[..n_bytes]));
+        }
+        shown
+    };
+    // The editor draws the prompt and places the cursor after it.
+    const DRAWN: &str = "\u{1b}[7C\u{1b}[?2026l";
+    for (typed, expected) in [("", "\\q to leave"), ("Help\r", "\\dt"), ("SELECT 40 + 2 AS\r", "weir->"), ("exit;\r", "42")] {
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        let shown = read_until(DRAWN);
+        assert!(shown.contains(expected), "{typed:?}: {shown}");
+    }
+    keyboard.write_all(b"exit\r").unwrap();
+    assert_eq!(end_of(child).code, Some(0));
+}
+
 async fn wait_for(server: &Server, sql: &str, expected: &str) {
     let mut client = server.client().await;
     let deadline = Instant::now() + Duration::from_secs(60);
