@@ -35,8 +35,7 @@ pub(super) fn names(select: &Select, scope: &Scope) -> Vec<Option<String>> {
     outputs.into_iter().map(|(name, is_field)| Some(name).filter(|name| is_field && is_free(name))).collect()
 }
 
-/// The name of a column, or the text of what is none.
-pub(super) fn plain_name(expr: &Expr) -> String {
+fn plain_name(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(ident) => ident.value.clone(),
         Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |ident| ident.value.clone()),

@@ -96,7 +96,10 @@ pub fn resolve(query: &mut Query, known: &KnownNames) -> Result<()> {
     let mut rewriter = Rewriter { tables: &known.tables, scopes: Scopes::new(&known.tables), hides_file };
     match VisitMut::visit(query, &mut rewriter) {
         ControlFlow::Break(error) => Err(*error),
-        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Continue(()) => {
+            texts::name_all(query);
+            Ok(())
+        }
     }
 }
 
@@ -185,9 +188,8 @@ impl VisitorMut for Rewriter<'_> {
         Step::Continue(())
     }
 
-    fn post_visit_query(&mut self, query: &mut Query) -> Step {
+    fn post_visit_query(&mut self, _query: &mut Query) -> Step {
         self.scopes.leave();
-        texts::sort_distinct(query);
         Step::Continue(())
     }
 
@@ -206,7 +208,6 @@ impl VisitorMut for Rewriter<'_> {
             repeated::number(select, scope);
         }
         self.scopes.leave();
-        texts::name(select);
         Step::Continue(())
     }
 

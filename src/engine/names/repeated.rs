@@ -1,37 +1,49 @@
 //! Columns that a SELECT repeats: the engine refuses them, so the later ones get a number.
 
-use super::fields::plain_name;
 use super::scope::Scope;
-use sqlparser::ast::{Ident, Select, SelectItem};
+use super::texts::unnested;
+use sqlparser::ast::{Expr, Ident, Select, SelectItem};
 use std::collections::BTreeSet;
 
-/// `SELECT a, a` becomes `SELECT a, a AS a_1`, as DuckDB names them; so do `SELECT a, t.a` and `SELECT *, a`. Two equal
-/// names given with AS stay an error.
+/// `SELECT a, a` becomes `SELECT a, a AS a_1`, as DuckDB names them; so do `SELECT a, t.a` and `SELECT *, a`. A name given
+/// with AS is kept: `SELECT a AS b, b` becomes `SELECT a AS b, b AS b_1`. Two equal names given with AS stay an error.
 pub(super) fn number(select: &mut Select, scope: &Scope) {
-    // What a star brings cannot get another name.
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    let mut taken: BTreeSet<String> = BTreeSet::new();
+    // What AS names, and what a star brings, cannot get another name.
+    let (mut given, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    // Of columns, not of what is computed.
+    let mut columns = BTreeSet::new();
+    let mut taken = BTreeSet::new();
     for item in &select.projection {
         match item {
-            SelectItem::ExprWithAlias { alias, .. } => drop(taken.insert(alias.value.clone())),
-            SelectItem::UnnamedExpr(expr) => drop(taken.insert(plain_name(expr))),
+            SelectItem::ExprWithAlias { alias, .. } => drop(given.insert(alias.value.clone())),
+            SelectItem::UnnamedExpr(expr) => match column_name(expr) {
+                Some(name) => drop(columns.insert(name.to_owned())),
+                None => drop(taken.insert(unnested(expr).to_string())),
+            },
             star => {
                 for (relation, column) in scope.star(star) {
                     seen.insert(qualified(&relation, &column));
-                    taken.insert(column);
+                    columns.insert(column);
                 }
             }
         }
     }
+    taken.extend(given.iter().chain(&columns).cloned());
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let place = scope.place(expr).map(|(relation, column)| qualified(&relation, &column));
-        if seen.insert(place.unwrap_or_else(|| expr.to_string())) {
+        let text = unnested(expr).to_string();
+        let (name, is_clash) = match column_name(expr) {
+            Some(name) => {
+                let place = scope.place(unnested(expr)).map(|(relation, column)| qualified(&relation, &column));
+                (name.to_owned(), !seen.insert(place.unwrap_or(text)) || given.contains(name))
+            }
+            None => (text.clone(), !seen.insert(text.clone()) || given.contains(&text) || columns.contains(&text)),
+        };
+        if !is_clash {
             continue;
         }
-        let base = plain_name(expr);
-        let free = (1..).map(|number| format!("{base}_{number}")).find(|name| taken.insert(name.clone()));
-        let alias = Ident::with_quote('"', free.unwrap_or(base));
+        let free = (1..).map(|number| format!("{name}_{number}")).find(|name| taken.insert(name.clone()));
+        let alias = Ident::with_quote('"', free.unwrap_or(name));
         *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
     }
 }
@@ -39,4 +51,12 @@ pub(super) fn number(select: &mut Select, scope: &Scope) {
 /// No text of an expression has a zero in it.
 fn qualified(relation: &str, column: &str) -> String {
     format!("{relation}\0{column}")
+}
+
+fn column_name(expr: &Expr) -> Option<&str> {
+    match unnested(expr) {
+        Expr::Identifier(ident) => Some(&ident.value),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.as_str()),
+        _ => None,
+    }
 }

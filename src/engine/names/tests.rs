@@ -67,6 +67,15 @@ fn every_place_is_spelt_as_its_own_table() {
             "SELECT sum(USERID), ((userid + 1)) FROM users",
             "SELECT sum(userId) AS \"sum(userId)\", ((userId + 1)) AS \"userId + 1\" FROM users",
         ),
+        (
+            "SELECT (SELECT max(userid) FROM orders), $1 FROM users",
+            "SELECT (SELECT max(USERID) AS \"max(USERID)\" FROM orders) AS \"(SELECT max(USERID) FROM orders)\", $1 FROM users",
+        ),
+        (
+            "SELECT lower(fullname) FROM users GROUP BY ALL ORDER BY lower(fullname)",
+            "SELECT lower(fullName) FROM users GROUP BY ALL ORDER BY lower(fullName)",
+        ),
+        ("SELECT DISTINCT userid, 1 FROM users ORDER BY 1", "SELECT DISTINCT userId, 1 AS \"1\" FROM users ORDER BY 1"),
         ("SELECT (userid), UNNEST(address) FROM users", "SELECT (userId), UNNEST(address) FROM users"),
         // The list's own column is what DISTINCT can be sorted by.
         (
@@ -74,6 +83,12 @@ fn every_place_is_spelt_as_its_own_table() {
             "SELECT DISTINCT userId + 1 AS \"userId + 1\" FROM users ORDER BY \"userId + 1\" DESC, 1",
         ),
         ("SELECT userid + 1 FROM users ORDER BY USERID + 1", "SELECT userId + 1 AS \"userId + 1\" FROM users ORDER BY userId + 1"),
+        // What AS names keeps its name.
+        ("SELECT userid AS fullname, fullName FROM users", "SELECT userId AS fullname, fullName FROM users"),
+        ("SELECT userid AS \"fullName\", fullname FROM users", "SELECT userId AS \"fullName\", fullName AS \"fullName_1\" FROM users"),
+        ("SELECT fullname, userid AS \"fullName\" FROM users", "SELECT fullName AS \"fullName_1\", userId AS \"fullName\" FROM users"),
+        ("SELECT 5 AS \"1\", 1, (1)", "SELECT 5 AS \"1\", 1 AS \"1_1\", (1) AS \"1_2\""),
+        ("SELECT 1, \"1\" FROM generate_series(1, 3)", "SELECT 1 AS \"1_1\", \"1\" FROM generate_series(1, 3)"),
         // One column in two spellings, and beside a star.
         ("SELECT userid, U.USERID FROM users U", "SELECT userId, u.userId AS \"userId_1\" FROM users u"),
         ("SELECT u.userid, o.userid FROM users u, orders o", "SELECT u.userId, o.USERID FROM users u, orders o"),
@@ -88,7 +103,7 @@ fn every_place_is_spelt_as_its_own_table() {
         ),
         (
             "SELECT address.streetName, userId AS \"streetName\" FROM users",
-            "SELECT address.streetName, userId AS \"streetName\" FROM users",
+            "SELECT address.streetName AS \"streetName_1\", userId AS \"streetName\" FROM users",
         ),
         ("SELECT *, address.streetName FROM users", "SELECT *, address.streetName FROM users"),
         (

@@ -50,6 +50,9 @@ async fn parameters_have_the_types_of_what_they_meet() {
         ("SELECT * FROM t WHERE id = $2 AND name = $1", vec![Utf8, Int64]),
         ("SELECT CAST(? AS DOUBLE), CAST(? AS INT)", vec![Float64, Int32]),
         ("SELECT * FROM t LIMIT ?", vec![Int64]),
+        // Of no type that the query says.
+        ("SELECT id FROM t UNION ALL SELECT ?", vec![Utf8]),
+        ("SELECT id FROM t WHERE id IN (SELECT ?)", vec![Utf8]),
         ("SELECT * FROM generate_series(?, ?) AS s(id) WHERE id <> ?", vec![Int64, Int64, Int64]),
         ("INSERT INTO t (name, id) VALUES (?, ?)", vec![Utf8, Int64]),
         ("SELECT '?', \"name\" /* ? */ FROM t WHERE id = ? -- ?", vec![Int64]),
