@@ -1,4 +1,4 @@
-//! The syntax of statements, for `\h`.
+//! The syntax of statements, for `\h` and `docs/reference/statements.md`.
 
 use crate::error::{Code, Error, Result};
 
@@ -8,6 +8,7 @@ pub struct Topic {
     pub name: &'static str,
     /// A fragment.
     pub help: &'static str,
+    /// Lines; what may be left out stands in brackets.
     pub syntax: &'static str,
 }
 
@@ -17,7 +18,18 @@ const fn topic(name: &'static str, help: &'static str, syntax: &'static str) -> 
 
 /// All statements, by name.
 pub static TOPICS: &[Topic] = &[
-    topic("ALTER MODEL", "choose the version of a model that answers", "ALTER MODEL name SET DEFAULT VERSION number"),
+    topic(
+        "ALTER MODEL",
+        "choose the version of a model that answers, or another name",
+        "ALTER MODEL name SET DEFAULT VERSION number\nALTER MODEL name RENAME TO new_name",
+    ),
+    topic(
+        "ALTER STREAMING TABLE",
+        "stop a stream, let it go on, or move it",
+        "ALTER STREAMING TABLE name { PAUSE | RESUME }
+ALTER STREAMING TABLE name SEEK TO { EARLIEST | LATEST | TIMESTAMP 'time' | OFFSETS ('partition:offset, ..') }
+ALTER STREAMING TABLE name RENAME TO new_name",
+    ),
     topic(
         "ALTER TABLE",
         "change a table",
@@ -29,6 +41,7 @@ ALTER TABLE name SET TBLPROPERTIES ('key' = 'value' [, ..])",
     ),
     topic("ALTER USER", "change a user", "ALTER USER name [PASSWORD 'text'] [ADMIN | NOADMIN]"),
     topic("ANALYZE TABLE", "collect statistics", "ANALYZE TABLE name COMPUTE STATISTICS"),
+    topic("BEGIN", "accepted; each statement commits by itself", "BEGIN [TRANSACTION] [..]\nCOMMIT\nROLLBACK"),
     topic(
         "COPY",
         "write rows to files",
@@ -45,7 +58,7 @@ ALTER TABLE name SET TBLPROPERTIES ('key' = 'value' [, ..])",
   [COMMENT 'text']
   [PARTITIONED BY (column type [, ..])]
   [ROW FORMAT DELIMITED [FIELDS TERMINATED BY 'c'] [NULL DEFINED AS 'text'] ..]
-  STORED AS { PARQUET | CSV | TEXTFILE | JSON }
+  STORED AS { PARQUET | CSV | TEXTFILE | JSON | DELTA }
   LOCATION 'path'
   [OPTIONS (key 'value' [, ..])]
   [TBLPROPERTIES ('key' = 'value' [, ..])]",
@@ -65,6 +78,17 @@ AS query",
         "CREATE [OR REPLACE] SECRET [IF NOT EXISTS] name FROM { ENV 'NAME' | FILE 'path' }",
     ),
     topic(
+        "CREATE STREAMING TABLE",
+        "make a table that a Kafka topic feeds",
+        "CREATE [OR REPLACE] STREAMING TABLE [IF NOT EXISTS] name
+  { ( { column type [METADATA [FROM 'field']] | WATERMARK FOR column AS column [- INTERVAL 'n' unit] } [, ..] )
+    [INCLUDE { topic | partition | offset | timestamp | key | headers } [AS column]] ..
+  | INFER FROM TOPIC [(SAMPLE n)] }
+  [FORMAT PLAIN ENCODE { JSON | CSV | BYTES | AVRO }] [COMMENT 'text'] [PARTITIONED BY (column [, ..])]
+  [STORED AS PARQUET LOCATION 'path']
+WITH ('connector' = 'kafka', 'topic' = 'name', 'properties.bootstrap.servers' = 'host:port', 'format' = 'json' [, ..])",
+    ),
+    topic(
         "CREATE TABLE",
         "make a table that the server keeps",
         "CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name (column type [NOT NULL] [COMMENT 'text'] [, ..])
@@ -73,6 +97,7 @@ CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name [PARTITIONED BY (column [, ..])] 
     ),
     topic("CREATE USER", "make a user", "CREATE USER [IF NOT EXISTS] name PASSWORD 'text' [ADMIN]"),
     topic("CREATE VIEW", "name a query", "CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(column [, ..])] [COMMENT 'text'] AS query"),
+    topic("DELETE", "remove rows", "DELETE FROM name [[AS] alias] [WHERE condition]"),
     topic(
         "DESCRIBE",
         "show columns and details",
@@ -81,10 +106,12 @@ CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name [PARTITIONED BY (column [, ..])] 
     topic("DROP DATABASE", "remove a database", "DROP DATABASE [IF EXISTS] name [CASCADE]"),
     topic("DROP MODEL", "remove a model", "DROP MODEL [IF EXISTS] name"),
     topic("DROP SECRET", "remove a secret", "DROP SECRET [IF EXISTS] name"),
+    topic("DROP STREAMING TABLE", "remove a streaming table; the topic stays", "DROP STREAMING TABLE [IF EXISTS] name"),
     topic("DROP TABLE", "remove a table; the files of an external one stay", "DROP TABLE [IF EXISTS] name"),
     topic("DROP USER", "remove a user", "DROP USER [IF EXISTS] name"),
     topic("DROP VIEW", "remove a view", "DROP VIEW [IF EXISTS] name"),
     topic("EXPLAIN", "show how a query runs", "EXPLAIN [ANALYZE] [VERBOSE] query"),
+    topic("EXPORT MODEL", "write a model as files", "EXPORT MODEL name TO 'path'"),
     topic(
         "INSERT",
         "add or replace rows",
@@ -112,6 +139,7 @@ SELECT * FROM recommend('model', user, k)
 SELECT als_predict('model', user, item) ..",
     ),
     topic("MSCK REPAIR TABLE", "accepted; partitions are found at query time", "MSCK REPAIR TABLE name"),
+    topic("OPTIMIZE", "merge small files", "OPTIMIZE [TABLE] name"),
     topic("REFRESH TABLE", "look at the files of a table anew", "REFRESH TABLE name"),
     topic("RESET", "give settings their defaults", "RESET { name | ALL }"),
     topic(
@@ -133,11 +161,16 @@ SELECT [DISTINCT] { * | expression [[AS] alias] } [, ..]
         "SHOW { DATABASES | MODELS | FUNCTIONS } [LIKE 'pattern']
 SHOW { TABLES | VIEWS } [IN database] [LIKE 'pattern']
 SHOW { COLUMNS | PARTITIONS } { IN | FROM } table
-SHOW CREATE { TABLE | VIEW } name
+SHOW CREATE { TABLE | STREAMING TABLE | VIEW } name
+SHOW TBLPROPERTIES table
+SHOW STREAMS [LIKE 'pattern']
 SHOW { USERS | SECRETS | PROCESSLIST }
 SHOW { setting | ALL }",
     ),
+    topic("TRUNCATE", "remove all rows", "TRUNCATE [TABLE] name"),
+    topic("UPDATE", "change rows", "UPDATE name [[AS] alias] SET column = value [, ..] [WHERE condition]"),
     topic("USE", "choose the database of the session", "USE database"),
+    topic("VACUUM", "delete files that no query needs any more", "VACUUM [TABLE] name [RETAIN n { HOURS | DAYS }] [DRY RUN]"),
 ];
 
 /// The text of `\h [STATEMENT]`: all names, or the syntax of those that begin with what was typed.
@@ -194,10 +227,70 @@ mod tests {
     }
 
     #[test]
+    fn every_statement_has_a_topic_and_every_topic_is_a_statement() {
+        let examples = [
+            "ALTER MODEL m SET DEFAULT VERSION 2",
+            "ALTER MODEL m RENAME TO n",
+            "ALTER STREAMING TABLE t PAUSE",
+            "ALTER STREAMING TABLE t SEEK TO OFFSETS ('0:42, 1:300')",
+            "ALTER TABLE t RENAME TO u",
+            "ALTER USER u PASSWORD 'a-long-password' ADMIN",
+            "ANALYZE TABLE t COMPUTE STATISTICS",
+            "BEGIN TRANSACTION",
+            "COPY t TO 'p' STORED AS CSV",
+            "CREATE DATABASE d",
+            "CREATE EXTERNAL TABLE t (a INT) STORED AS DELTA LOCATION 'p'",
+            "CREATE MODEL m OPTIONS (model_type = 'kmeans') AS SELECT 1",
+            "CREATE SECRET s FROM ENV 'NAME'",
+            "CREATE STREAMING TABLE t INFER FROM TOPIC (SAMPLE 9) WITH ('topic' = 't')",
+            "CREATE STREAMING TABLE t (a TIMESTAMP, o BIGINT METADATA FROM 'offset', WATERMARK FOR a AS a - INTERVAL '5' MINUTE) \
+             INCLUDE key AS k FORMAT PLAIN ENCODE JSON PARTITIONED BY (k) STORED AS PARQUET LOCATION 'p' WITH ('topic' = 't')",
+            "CREATE TABLE t (a INT NOT NULL)",
+            "CREATE USER u PASSWORD 'a-long-password'",
+            "CREATE VIEW v AS SELECT 1",
+            "DELETE FROM t AS x WHERE x.a = 1",
+            "DESCRIBE MODEL m",
+            "DROP DATABASE d CASCADE",
+            "DROP MODEL m",
+            "DROP SECRET s",
+            "DROP STREAMING TABLE IF EXISTS t",
+            "DROP TABLE t",
+            "DROP USER u",
+            "DROP VIEW v",
+            "EXPLAIN ANALYZE SELECT 1",
+            "EXPORT MODEL m TO 'p'",
+            "INSERT OVERWRITE t PARTITION (a = 1) SELECT 2",
+            "KILL QUERY 'q'",
+            "MSCK REPAIR TABLE t",
+            "OPTIMIZE TABLE t",
+            "REFRESH TABLE t",
+            "RESET ALL",
+            "SELECT DISTINCT 1 AS a ORDER BY a NULLS LAST LIMIT 1 OFFSET 0",
+            "SET a = DEFAULT",
+            "SHOW CREATE STREAMING TABLE t",
+            "SHOW STREAMS LIKE 'a%'",
+            "TRUNCATE TABLE t",
+            "UPDATE t SET a = 1 WHERE b",
+            "USE d",
+            "VACUUM t RETAIN 2 DAYS DRY RUN",
+        ];
+        let topics = |sql: &str| TOPICS.iter().filter(|topic| sql.starts_with(topic.name)).count();
+        for sql in examples {
+            assert!(topics(sql) > 0, "no topic for {sql}");
+            if let Err(error) = crate::parser::parse_one(sql) {
+                panic!("{sql}: {error}");
+            }
+        }
+        for topic in TOPICS.iter().filter(|topic| !topic.name.starts_with("ML.")) {
+            assert!(examples.iter().any(|sql| sql.starts_with(topic.name)), "no example of {}", topic.name);
+        }
+    }
+
+    #[test]
     fn help_is_found_by_the_first_words() {
         assert!(syntax("").unwrap().contains("CREATE MODEL"));
         assert!(syntax("create table;").unwrap().starts_with("CREATE TABLE: make a table that the server keeps\n\n  CREATE"));
-        assert_eq!(syntax("drop").unwrap().matches("remove a").count(), 6);
+        assert_eq!(syntax("drop").unwrap().matches("remove a").count(), 7);
         assert!(syntax("show tables").unwrap().starts_with("SHOW:"));
         let error = syntax("CREATE TABEL").unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("Did you mean \"CREATE TABLE\"?"));

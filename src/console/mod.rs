@@ -19,7 +19,7 @@ mod client;
 mod commands;
 mod connector;
 mod failure;
-mod help;
+pub mod help;
 mod interactive;
 mod interrupts;
 mod output;

@@ -39,6 +39,23 @@ fn functions() {
 }
 
 #[test]
+fn statements() {
+    let mut text = String::from(
+        "# Statements\n\nAs `\\h` of the console shows them. `[ ]` may be left out, of `{ | }` one is chosen, `..` goes on in the same way. Names \
+         have no case; `\"a name\"` may have any characters. Types and options of other systems are taken too.\n",
+    );
+    for topic in weir::console::help::TOPICS {
+        write!(text, "\n## {}\n\n{}.\n\n```text\n{}\n```\n", topic.name, capitalised(topic.help), topic.syntax).unwrap();
+    }
+    check("statements.md", &text);
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+#[test]
 fn stream_options() {
     let mut text = String::from(
         "# Options of streaming tables\n\nIn WITH of CREATE STREAMING TABLE, with `'connector' = 'kafka'`. Other spellings of an option are taken too.\n\n\
