@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn every_statement_has_a_topic_and_every_topic_is_a_statement() {
+    fn every_topic_is_a_statement_that_the_parser_takes() {
         let examples = [
             "ALTER MODEL m SET DEFAULT VERSION 2",
             "ALTER MODEL m RENAME TO n",

@@ -8,7 +8,6 @@ use crate::catalog::Snapshot;
 use crate::models::CatalogLookup;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// States kept at most: about as many as statements run at once. One takes some 100 KiB.
@@ -49,7 +48,8 @@ impl IdleStates {
         let mut idle = self.idle();
         // The last statement may hold its state for a moment more: a state that is shared would be copied.
         let place = idle.iter_mut().position(|(made_for, state)| made_for == purpose && Arc::get_mut(state).is_some())?;
-        Some(idle.swap_remove(place).1)
+        // In order: the first one has waited longest.
+        Some(idle.remove(place).1)
     }
 
     fn put(&self, purpose: Purpose, state: Arc<SessionState>) {
@@ -112,14 +112,6 @@ impl StatementState {
     /// The user whose statement it is.
     pub fn user(&self) -> &str {
         &self.purpose.user
-    }
-}
-
-impl Deref for StatementState {
-    type Target = SessionState;
-
-    fn deref(&self) -> &SessionState {
-        &self.state
     }
 }
 
@@ -190,7 +182,7 @@ mod tests {
         for (place, other) in others.iter().enumerate() {
             let state = world.state(other);
             assert_eq!(world.n_made.get(), 3 + place, "{other:?}");
-            let options = state.config_options();
+            let options = state.state.config_options();
             assert_eq!(options.catalog.default_schema, other.database);
             assert_eq!(options.execution.time_zone.as_deref(), Some(other.timezone.as_str()));
         }
@@ -216,13 +208,13 @@ mod tests {
         let world = World::new();
         let purpose = purpose(1);
         let state = world.state(&purpose);
-        let begun = state.execution_props().query_execution_start_time;
+        let begun = state.state.execution_props().query_execution_start_time;
         let mut changed = state.shared();
         Arc::make_mut(&mut changed).config_mut().options_mut().optimizer.prefer_hash_join = false;
         drop((state, changed));
         let next = world.state(&purpose);
         assert_eq!(world.n_made.get(), 1);
-        assert!(next.config_options().optimizer.prefer_hash_join);
-        assert!(begun.is_some() && next.execution_props().query_execution_start_time > begun);
+        assert!(next.state.config_options().optimizer.prefer_hash_join);
+        assert!(begun.is_some() && next.state.execution_props().query_execution_start_time > begun);
     }
 }
