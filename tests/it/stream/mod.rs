@@ -72,6 +72,16 @@ async fn until_it(client: &mut Client, sql: &str, wanted: &str, is_it: impl Fn(&
     }
 }
 
+/// Asks for a number of rows until it is as expected; as long as it grows, the server has time.
+async fn until_counted(client: &mut Client, sql: &str, expected: u64) {
+    let mut counted = 0;
+    while counted < expected {
+        let grown = |row: &str| row.parse::<u64>().is_ok_and(|n_rows| n_rows > counted);
+        counted = until_it(client, sql, &format!("{expected}"), grown).await.parse().unwrap();
+    }
+    assert_eq!(counted, expected, "{sql}");
+}
+
 /// The table holds the topic: by partition and offset, and by the hash of the rows, through weir.
 async fn assert_equals_topic(client: &mut Client, table: &str, truth: &Truth) {
     let sql = events::hash().sql(table, "k_partition", "k_offset");
