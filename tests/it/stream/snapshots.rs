@@ -7,7 +7,7 @@
 
 use super::*;
 
-const SNAPSHOTS: u64 = 200;
+const SNAPSHOTS: u64 = 120;
 const RATE: u64 = 50_000;
 const PARTITIONS: u64 = 4;
 /// The self-join has the rows of so many seconds: of several commits, and those of none.
