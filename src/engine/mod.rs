@@ -31,6 +31,7 @@ mod planning;
 mod planning_threads;
 mod providers;
 pub mod queries;
+mod repeated_keys;
 mod runtime;
 mod session;
 pub mod settings;

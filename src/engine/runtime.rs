@@ -80,6 +80,7 @@ pub fn base_state(limits: &EngineLimits, runtime: Arc<RuntimeEnv>) -> Result<Ses
         .with_default_features()
         .with_catalog_list(Arc::new(super::statement_catalog::StatementCatalogs))
         .with_type_planner(Arc::new(super::types::WeirTypePlanner))
+        .with_optimizer_rule(Arc::new(super::repeated_keys::NoRepeatedKeys))
         .with_physical_optimizer_rules(super::volatile::physical_rules())
         .with_physical_optimizer_rule(Arc::new(super::nested_loop_join::SingleNestedLoopJoin))
         .build();

@@ -22,11 +22,11 @@ mod texts;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use datafusion::arrow::datatypes::Schema;
 use scope::{Scopes, Tables};
 use sqlparser::ast::{
-    ExceptSelectItem, ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    Distinct, ExceptSelectItem, ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem,
     SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableFunctionArgs, Visit, VisitMut, Visitor, VisitorMut,
     WildcardAdditionalOptions,
 };
@@ -143,6 +143,10 @@ impl Rewriter<'_> {
 
     /// The columns that a star leaves out or replaces.
     fn spell_star(&self, relation: Option<&str>, options: &mut WildcardAdditionalOptions) -> Result<()> {
+        if let Some(pattern) = &options.opt_ilike {
+            // The planner would pass over it.
+            return Err(Error::new(Code::NotSupported, format!("SELECT * {pattern} is not supported")).hint("Name the columns."));
+        }
         let mut idents: Vec<&mut Ident> = Vec::new();
         if let Some(except) = &mut options.opt_except {
             idents.push(&mut except.first_element);
@@ -194,6 +198,11 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Step {
+        // `FROM t` alone is all of it, as in DuckDB.
+        if select.flavor == SelectFlavor::FromFirstNoSelect {
+            select.flavor = SelectFlavor::FromFirst;
+            select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+        }
         self.hide_file_in_stars(select);
         for table in &mut select.from {
             step(align::joins(&mut self.scopes, table))?;
@@ -206,6 +215,9 @@ impl VisitorMut for Rewriter<'_> {
         if let Some(scope) = self.scopes.innermost() {
             fields::name(select, scope);
             repeated::number(select, scope);
+        }
+        if let Some(Distinct::On(keys)) = &mut select.distinct {
+            repeated::keep_first(keys);
         }
         self.scopes.leave();
         Step::Continue(())

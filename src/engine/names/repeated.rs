@@ -48,6 +48,12 @@ pub(super) fn number(select: &mut Select, scope: &Scope) {
     }
 }
 
+/// Of equal expressions in `DISTINCT ON (..)` the first stays: the engine counts the others as columns.
+pub(super) fn keep_first(keys: &mut Vec<Expr>) {
+    let mut seen = BTreeSet::new();
+    keys.retain(|key| seen.insert(unnested(key).to_string()));
+}
+
 /// No text of an expression has a zero in it.
 fn qualified(relation: &str, column: &str) -> String {
     format!("{relation}\0{column}")
