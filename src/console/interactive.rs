@@ -1,18 +1,19 @@
 //! The prompt: lines from a person, edited and remembered.
 
+use super::completion::Completion;
 use super::failure::{Exit, Failure};
 use super::session::{Console, Flow};
 use crate::error::{Code, Error};
 use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
 use rustyline::history::{DefaultHistory, History};
-use rustyline::{Config, Editor};
+use rustyline::{CompletionType, Config, Editor};
 use std::path::{Path, PathBuf};
 
 const HISTORY_ENTRIES_MAX: usize = 10_000;
 
 /// The editor of lines.
-pub type LineEditor = Editor<(), DefaultHistory>;
+pub type LineEditor = Editor<Completion, DefaultHistory>;
 
 /// Makes the line editor. It takes over SIGINT when it is made; who listens for Ctrl-C must do so after it
 /// (handlers are chained then), or would never hear of it.
@@ -21,10 +22,11 @@ pub type LineEditor = Editor<(), DefaultHistory>;
 /// When the terminal cannot be used.
 pub fn editor() -> Result<LineEditor, Failure> {
     let made = || {
-        let config = Config::builder().history_ignore_space(true).bracketed_paste(true).build();
+        let config = Config::builder().history_ignore_space(true).bracketed_paste(true).completion_type(CompletionType::List).build();
         let mut editor = LineEditor::with_config(config)?;
         editor.set_max_history_size(HISTORY_ENTRIES_MAX)?;
         editor.set_auto_add_history(false);
+        editor.set_helper(Some(Completion::default()));
         Ok(editor)
     };
     made().map_err(|error: ReadlineError| Error::new(Code::Io, format!("could not use the terminal: {error}")).into())
@@ -58,6 +60,10 @@ async fn talk(console: &mut Console, editor: &mut LineEditor) -> Exit {
     let mut typed = String::new();
     loop {
         let prompt = format!("weir{}> ", console.scanner.prompt());
+        if let Some(completion) = editor.helper_mut() {
+            completion.client = console.session();
+            completion.statement = console.scanner.text().to_owned();
+        }
         // The editor blocks; the connection is kept alive by other threads meanwhile.
         match tokio::task::block_in_place(|| editor.readline(&prompt)) {
             Ok(text) => {

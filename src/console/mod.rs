@@ -10,13 +10,14 @@
 //!                                          print ◄── rows ──┘
 //! ```
 //!
-//! Later: completion in `interactive`, `\watch` and `\copy` as rows of `commands::COMMANDS`, a pager in
+//! Later: `\watch` and `\copy` as rows of `commands::COMMANDS`, a pager in
 //! `output`, markdown as a [`print::Format`], an embedded server behind `client`.
 
 mod address;
 mod arguments;
 mod client;
 mod commands;
+mod completion;
 mod connector;
 mod failure;
 pub mod help;

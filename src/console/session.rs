@@ -103,7 +103,12 @@ impl Console {
         self.client.clone().ok_or_else(|| Failure::Statement(Error::internal("connected without a session")))
     }
 
-    /// Whether there is a session, as far as is known.
+    /// The session, as far as is known.
+    pub fn session(&self) -> Option<Client> {
+        self.client.clone()
+    }
+
+    /// Whether there is one.
     pub fn is_connected(&self) -> bool {
         self.client.is_some()
     }

@@ -229,34 +229,72 @@ fn a_terminal_shows_how_far_a_training_is() {
     assert_eq!(end_of(child).code, Some(1));
 }
 
-#[test]
-fn on_a_terminal_help_and_exit_are_words() {
-    let server = Server::start();
-    let (mut screen, inside) = terminal();
-    let mut keyboard = screen.try_clone().expect("a terminal");
-    let side = || Stdio::from(inside.try_clone().expect("a terminal"));
-    let mut console = console(&server, &["sql"]);
-    console.env("XDG_STATE_HOME", server.directory()).env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side());
-    let child = console.spawn().expect("the console starts");
-    drop((console, inside));
-    let mut read_until = |end: &str| {
+/// A console on a terminal of its own, with somebody at the keyboard.
+struct Typist {
+    child: Child,
+    screen: File,
+    keyboard: File,
+}
+
+impl Typist {
+    /// What the editor draws last: the prompt, and the cursor after it.
+    const PROMPT: &str = "\u{1b}[7C\u{1b}[?2026l";
+
+    fn sit_down(server: &Server) -> Self {
+        let (screen, inside) = terminal();
+        let keyboard = screen.try_clone().expect("a terminal");
+        let side = || Stdio::from(inside.try_clone().expect("a terminal"));
+        let mut console = console(server, &["sql"]);
+        console.env("XDG_STATE_HOME", server.directory()).env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side());
+        let child = console.spawn().expect("the console starts");
+        Self { child, screen, keyboard }
+    }
+
+    /// Types, and reads the screen up to the next prompt.
+    fn shown_after(&mut self, typed: &str) -> String {
+        self.keyboard.write_all(typed.as_bytes()).unwrap();
         let (mut shown, mut part) = (String::new(), [0; 4096]);
-        while !shown.ends_with(end) {
-            let n_bytes = screen.read(&mut part).unwrap_or(0);
-            assert!(n_bytes > 0, "the console ended, without {end:?}: {shown}");
+        while !shown.ends_with(Self::PROMPT) {
+            let n_bytes = self.screen.read(&mut part).unwrap_or(0);
+            assert!(n_bytes > 0, "{typed:?}: the console ended: {shown}");
             shown.push_str(&String::from_utf8_lossy(&part[..n_bytes]));
         }
         shown
-    };
-    // The editor draws the prompt and places the cursor after it.
-    const DRAWN: &str = "\u{1b}[7C\u{1b}[?2026l";
+    }
+
+    fn leave(mut self) {
+        self.keyboard.write_all(b"exit\r").unwrap();
+        assert_eq!(end_of(self.child).code, Some(0));
+    }
+}
+
+#[test]
+fn on_a_terminal_help_and_exit_are_words() {
+    let server = Server::start();
+    let mut typist = Typist::sit_down(&server);
     for (typed, expected) in [("", "\\q to leave"), ("Help\r", "\\dt"), ("SELECT 40 + 2 AS\r", "weir->"), ("exit;\r", "42")] {
-        keyboard.write_all(typed.as_bytes()).unwrap();
-        let shown = read_until(DRAWN);
+        let shown = typist.shown_after(typed);
         assert!(shown.contains(expected), "{typed:?}: {shown}");
     }
-    keyboard.write_all(b"exit\r").unwrap();
-    assert_eq!(end_of(child).code, Some(0));
+    typist.leave();
+}
+
+#[test]
+fn on_a_terminal_tab_completes_names_and_words() {
+    let server = Server::start();
+    let mut typist = Typist::sit_down(&server);
+    let cases = [
+        ("", "\\q to leave"),
+        ("CREATE TABLE watched (titleText TEXT, \"n-th\" INT);\r", "\nCREATE TABLE"),
+        ("INSERT INTO wat\t VALUES ('Heat', 7);\r", "INSERT 0 1"),
+        ("sel\t 'hund' || 'red' from wat\t w wher\t w.TITLE\t = 'Heat' AND w.n\t = 7;\r", "hundred"),
+        ("\\d wat\t\r", "titleText"),
+    ];
+    for (typed, expected) in cases {
+        let shown = typist.shown_after(typed);
+        assert!(shown.contains(expected), "{typed:?}: {shown}");
+    }
+    typist.leave();
 }
 
 async fn wait_for(server: &Server, sql: &str, expected: &str) {
