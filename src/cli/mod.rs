@@ -9,7 +9,7 @@ use crate::demo;
 use crate::engine::{Door, Engine, EngineLimits, EngineOptions};
 use crate::error::{Code, Error, Result};
 use crate::server::tls::TlsFiles;
-use crate::server::{Server, ServerConfig};
+use crate::server::{Server, ServerConfig, check_free};
 use crate::storage::Root;
 use crate::stream::Supervisor;
 use crate::telemetry;
@@ -216,6 +216,8 @@ impl Demo {
         telemetry::log::init("warn", false)?;
         let shutdown = listen_for_signals()?;
         let started = Instant::now();
+        let listen = if self.check { SocketAddr::new(self.listen.ip(), 0) } else { self.listen };
+        check_free(listen).await?;
         let places = demo::Places::prepare(&self.dir, self.movielens.as_deref())?;
         let flags = vec![("data_dir", places.data_dir().to_string_lossy().into_owned()), ("server.dev", "true".to_owned())];
         let config = ConfigArguments { config: None, settings: Vec::new() }.load(flags)?;
@@ -227,7 +229,6 @@ impl Demo {
         let streams = Supervisor::start(Arc::clone(&engine));
         let session = engine.trusted_session("admin", Door::Internal, "demo")?;
         let events = demo::Events::start(&session, self.kafka.as_deref()).await?;
-        let listen = if self.check { SocketAddr::new(self.listen.ip(), 0) } else { self.listen };
         let server_config = ServerConfig { trusted_user: Some("admin".into()), ..ServerConfig::new(listen) };
         let server = Server::start(Arc::clone(&engine), server_config).await?;
         println!("{}", demo::invitation(server.address()));

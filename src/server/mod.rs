@@ -57,6 +57,20 @@ impl ServerConfig {
     }
 }
 
+/// Whether the address can be bound now: told before work that would be for nothing.
+///
+/// # Errors
+/// As [`Server::start`] would say.
+pub async fn check_free(listen: SocketAddr) -> Result<()> {
+    TcpListener::bind(listen).await.map(drop).map_err(|error| cannot_listen(listen, &error))
+}
+
+fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Error {
+    Error::new(Code::Io, format!("could not listen on {listen}"))
+        .detail(format!("The system says: {error}."))
+        .hint("Stop the other process on this port, or choose another address.")
+}
+
 /// A running listener. Dropping it stops it at once; [`Server::stop`] lets running calls end first.
 #[derive(Debug)]
 pub struct Server {
@@ -74,11 +88,7 @@ impl Server {
         let tls = config.tls.as_ref().map(TlsFiles::load).transpose()?;
         let encrypted = tls.is_some();
 
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-            Error::new(Code::Io, format!("could not listen on {}", config.listen))
-                .detail(format!("The system says: {error}."))
-                .hint("Stop the other process on this port, or choose another address.")
-        })?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| cannot_listen(config.listen, &error))?;
         let address =
             listener.local_addr().map_err(|error| Error::new(Code::Io, format!("could not listen on {}: {error}", config.listen)))?;
 

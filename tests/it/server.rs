@@ -131,6 +131,29 @@ fn all_mistakes_of_a_configuration_are_told_at_once() {
 }
 
 #[test]
+fn the_configuration_of_the_readme_is_good() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, behind) = readme.split_once("```toml\n").expect("the README has a configuration");
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("weir.toml"), behind.split("```").next().unwrap()).unwrap();
+    let output = weir(directory.path(), &["check-config"]);
+    assert!(output.status.success(), "{output:?}");
+    for of in ["data_dir", "storage.roots"] {
+        assert!(stdout(&output).lines().any(|line| line.starts_with(of) && line.contains("weir.toml line")), "{output:?}");
+    }
+}
+
+#[test]
+fn the_demo_does_not_begin_when_its_port_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = weir(directory.path(), &["demo", "--dir", "demo", "--listen", &address]);
+    check_refused(&output, &[&format!("could not listen on {address}"), "hint: Stop the other process on this port"]);
+    assert!(!directory.path().join("demo").exists(), "nothing was made");
+}
+
+#[test]
 fn the_demo_can_be_made_twice() {
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..2 {
