@@ -82,7 +82,7 @@ fn command(line: &str) -> Place {
         return Place { start, wanted: Wanted::Command };
     };
     let words = line.len() - rest.trim_start().len();
-    let last = line.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let last = line.len() - line.rsplit(char::is_whitespace).next().map_or(0, str::len);
     match command.trim_end_matches('+') {
         // The names of statements have several words.
         "\\h" => Place { start: words, wanted: Wanted::Topic },
@@ -156,11 +156,17 @@ fn clause(tokens: &[Token]) -> String {
 
 /// The relations that these tokens name, each with its alias.
 fn relations(tokens: &[Token]) -> Vec<(String, String)> {
-    let mut found = Vec::new();
+    let (mut found, mut in_from) = (Vec::new(), false);
     for (idx, token) in tokens.iter().enumerate() {
         let begins = match token {
-            Token::Word(word) => ["FROM", "INTO", "JOIN", "UPDATE"].contains(&word.to_uppercase().as_str()),
-            Token::Other(',') => clause(&tokens[..idx]) == "FROM",
+            Token::Word(word) => {
+                let word = word.to_uppercase();
+                if CLAUSES.contains(&word.as_str()) {
+                    in_from = word == "FROM";
+                }
+                ["FROM", "INTO", "JOIN", "UPDATE"].contains(&word.as_str())
+            }
+            Token::Other(',') => in_from,
             _ => false,
         };
         let Some(relation) = tokens.get(idx + 1).and_then(Token::word).filter(|_| begins) else { continue };
@@ -299,9 +305,15 @@ mod tests {
 
     #[test]
     fn the_word_begins_behind_blanks_and_signs_but_not_behind_dots() {
-        for (line, start) in
-            [("SELECT * FROM mo", 14), ("SELECT sum(pr", 11), ("SELECT r.pr", 7), ("\\h create m", 3), ("\\d mo", 3), (" \\d", 1)]
-        {
+        for (line, start) in [
+            ("SELECT * FROM mo", 14),
+            ("SELECT sum(pr", 11),
+            ("SELECT r.pr", 7),
+            ("\\h create m", 3),
+            ("\\d mo", 3),
+            (" \\d", 1),
+            ("\\d a\u{a0}b", 6),
+        ] {
             assert_eq!(place("", line).start, start, "{line}");
         }
     }
