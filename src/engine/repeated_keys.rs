@@ -24,7 +24,7 @@ impl OptimizerRule for NoRepeatedKeys {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        if !matches!(plan, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_)) {
+        if !matches!(plan, LogicalPlan::Aggregate(_)) {
             return Ok(Transformed::no(plan));
         }
         // The keys are in the names of the plan's columns, which are those that other plans read.
@@ -37,11 +37,8 @@ impl OptimizerRule for NoRepeatedKeys {
 }
 
 fn without_repeated(mut expr: Expr) -> Result<Transformed<Expr>> {
-    let keys = match &mut expr {
-        Expr::AggregateFunction(function) => &mut function.params.order_by,
-        Expr::WindowFunction(function) => &mut function.params.order_by,
-        _ => return Ok(Transformed::no(expr)),
-    };
+    let Expr::AggregateFunction(function) = &mut expr else { return Ok(Transformed::no(expr)) };
+    let keys = &mut function.params.order_by;
     let n_before = keys.len();
     let mut once: Vec<Sort> = Vec::with_capacity(n_before);
     for key in keys.drain(..) {

@@ -285,9 +285,9 @@ fn on_a_terminal_tab_completes_names_and_words() {
     let mut typist = Typist::sit_down(&server);
     let cases = [
         ("", "\\q to leave"),
-        ("CREATE TABLE watched (titleText TEXT, \"n-th\" INT);\r", "\nCREATE TABLE"),
+        ("CREATE TABLE watched (titleText TEXT, \"order\" INT);\r", "\nCREATE TABLE"),
         ("INSERT INTO wat\t VALUES ('Heat', 7);\r", "INSERT 0 1"),
-        ("sel\t 'hund' || 'red' from wat\t w wher\t w.TITLE\t = 'Heat' AND w.n\t = 7;\r", "hundred"),
+        ("sel\t 'hund' || 'red' from wat\t w wher\t w.TITLE\t = 'Heat' AND w.ord\t = 7;\r", "hundred"),
         ("\\d wat\t\r", "titleText"),
     ];
     for (typed, expected) in cases {

@@ -58,7 +58,8 @@ fn like(pattern: &str) -> String {
     pattern.replace('*', "%").replace('?', "_")
 }
 
-fn text(value: &str) -> String {
+/// A text as a literal of SQL.
+pub fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 

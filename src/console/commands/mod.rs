@@ -4,6 +4,7 @@ mod describe;
 mod options;
 mod words;
 
+pub use describe::text;
 pub use options::set_print_option;
 
 use super::failure::Failure;

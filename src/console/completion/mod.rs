@@ -6,10 +6,11 @@
 mod place;
 
 use super::client::Client;
-use super::commands::COMMANDS;
+use super::commands::{COMMANDS, text};
 use super::failure::Failure;
 use super::help::TOPICS;
 use super::print::Cells;
+use crate::parser::quote_name;
 use futures::TryStreamExt;
 use place::{Place, Wanted, place};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -120,7 +121,7 @@ impl Completion {
                 let own = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()";
                 let mut offers = self.named(word, own);
                 let others = self.ask("SELECT schema_name FROM information_schema.schemata WHERE schema_name <> current_schema()");
-                offers.extend(matching(word, others.into_iter().map(|database| format!("{}.", quoted(&database)))));
+                offers.extend(matching(word, others.into_iter().map(|database| format!("{}.", quote_name(&database)))));
                 offers
             }
             Wanted::Member { of } => {
@@ -145,7 +146,7 @@ impl Completion {
     /// Names that a query returns and that begin as the word does, quoted where they have to be.
     fn named(&self, word: &str, sql: &str) -> Vec<Pair> {
         let names = matching(word.trim_start_matches('"'), self.ask(sql).into_iter());
-        names.into_iter().map(|pair| Pair { replacement: quoted(&pair.display), ..pair }).collect()
+        names.into_iter().map(|pair| Pair { replacement: quote_name(&pair.display), ..pair }).collect()
     }
 
     /// The first column of a query; nothing when the server does not answer.
@@ -180,26 +181,19 @@ async fn first_column(client: &Client, sql: &str) -> std::result::Result<Vec<Str
 /// The columns of a relation, which is named as a statement does.
 fn columns_of(relation: &str) -> String {
     let (database, name) = match relation.rsplit_once('.') {
-        Some((database, name)) => (text(database), name),
+        Some((database, name)) => (lower_text(database), name),
         None => ("current_schema()".to_owned(), relation),
     };
-    format!("SELECT column_name FROM information_schema.columns WHERE table_schema = {database} AND table_name = {}", text(name))
+    format!("SELECT column_name FROM information_schema.columns WHERE table_schema = {database} AND table_name = {}", lower_text(name))
 }
 
 fn relations_of(database: &str) -> String {
-    format!("SELECT table_name FROM information_schema.tables WHERE table_schema = {}", text(database))
+    format!("SELECT table_name FROM information_schema.tables WHERE table_schema = {}", lower_text(database))
 }
 
 /// A name as a text of SQL: in lower case, which is how relations and databases are kept.
-fn text(name: &str) -> String {
-    format!("'{}'", name.replace('"', "").to_lowercase().replace('\'', "''"))
-}
-
-/// A name as a statement can write it.
-fn quoted(name: &str) -> String {
-    let is_plain = name.starts_with(|letter: char| letter.is_alphabetic() || letter == '_')
-        && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
-    if is_plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+fn lower_text(name: &str) -> String {
+    text(&name.replace('"', "").to_lowercase())
 }
 
 /// The names that begin as the word does, in order.
@@ -258,14 +252,6 @@ mod tests {
         assert_eq!(offered(&word, "whe"), ["when", "where"]);
         assert_eq!(offered(&word, "WHE"), ["WHEN", "WHERE"]);
         assert!(offered(&word, "").is_empty());
-    }
-
-    #[test]
-    fn names_are_quoted_only_where_they_have_to_be() {
-        assert_eq!(
-            ["movieId", "größe", "a b", "1st", "say \"x\""].map(quoted),
-            ["movieId", "größe", "\"a b\"", "\"1st\"", "\"say \"\"x\"\"\""]
-        );
     }
 
     #[test]
